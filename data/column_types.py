@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from data.columns import require_columns
 from data.numbers import parse_numbers
-from schema.base import Section
+from schema.base import Handover
 from schema.ingest import ColumnType
 
 
-class ColumnProfile(Section):
+class ColumnProfile(Handover):
     """What the values of a column look like; profiles of parts of a table add up."""
 
     values: int = 0

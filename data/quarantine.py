@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from data.whole_file import replacing
 from schema.errors import DataRejected
 
 MAX_RAW = 10_000
@@ -52,12 +51,9 @@ def quarantine_name(label: str, fingerprint: str) -> str:
 
 def write_quarantine(path: Path, rows: Iterable[BadRow]) -> None:
     """Writes bad rows as JSON lines, atomically: a reader sees all of them or the file that was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(asdict(row), ensure_ascii=False, sort_keys=True) + "\n")
-    os.replace(temporary, path)
 
 
 def read_quarantine(path: Path, limit: int | None = None) -> list[BadRow]:

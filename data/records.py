@@ -38,15 +38,17 @@ class SplitWriter:
     The number of shards is part of their names and known at the end only, so they get their names in `close`.
     """
 
-    def __init__(self, folder: Path, shard_rows: int = 250_000) -> None:
+    def __init__(self, folder: Path, shard_rows: int = 250_000, prefix: str = "") -> None:
         """Starts a split.
 
         Args:
             folder: the split's folder; made when it is not there.
             shard_rows: records a shard, at most.
+            prefix: what the names of the shards start with.
         """
         self._folder = folder
         self._shard_rows = shard_rows
+        self._prefix = prefix
         self._shards: list[Path] = []
         self._file: IO[bytes] | None = None
         self._room = 0
@@ -70,7 +72,7 @@ class SplitWriter:
         if not self._shards:
             self._next_shard()
         self._end_shard()
-        names = [shard_name(index, len(self._shards)) for index in range(len(self._shards))]
+        names = [self._prefix + shard_name(index, len(self._shards)) for index in range(len(self._shards))]
         for path, name in zip(self._shards, names, strict=True):
             os.replace(path, self._folder / name)
         return names

@@ -18,14 +18,14 @@ from data.patterns import SpanPattern, compile_pattern, match_files, pattern_lab
 from data.periods import period_label
 from data.span_cut import cut_blocks
 from data.tables import Format, open_table, table_format
-from schema.base import Section
+from schema.base import Handover
 from schema.errors import ConfigError, SpanError
 from schema.ingest import ExamplesConfig, SpanBy
 
 _PACKAGE = "package:"
 
 
-class InputFile(Section):
+class InputFile(Handover):
     """A file of a span."""
 
     path: str
@@ -36,7 +36,7 @@ class InputFile(Section):
     """Its size."""
 
 
-class SpanInput(Section):
+class SpanInput(Handover):
     """A span and what it is made of."""
 
     span: int
@@ -51,7 +51,7 @@ class SpanInput(Section):
     """SHA-256 over the span's content: its files, or its rows of the table."""
 
 
-class Window(Section):
+class Window(Handover):
     """The spans of a run, oldest first."""
 
     format: Format

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from components.infra_validator.process import standing_by
 from pipeline import record as records
 from pipeline.beam_options import beam_pipeline_args
 from pipeline.events import NodeEvent
@@ -121,13 +123,17 @@ def _carry_out(
     loaded: LoadedLine, state: State, options: RunOptions, inputs: RunInputs, run: RunRecord, observe: Observer
 ) -> Verdict:
     listener = _Listener(state, run, observe)
+    validates = options.until is None or NODES.index(options.until) >= NODES.index("InfraValidator")
     try:
-        from pipeline.graph import create_pipeline
+        # The probe's import of TensorFlow goes on beside ours.
+        with standing_by() if validates else contextlib.nullcontext():
+            from pipeline.graph import create_pipeline
 
-        input_bytes = sum(file.bytes for span in inputs.window.spans for file in span.files)
-        args = beam_pipeline_args(loaded.line.beam, input_bytes, Path(__file__).resolve().parent.parent / "setup.py")
-        pipeline = create_pipeline(loaded.line, inputs, state, beam_args=args, secrets=loaded.secrets)
-        run_dag(pipeline, run.run_id, listener, until=options.until)
+            input_bytes = sum(file.bytes for span in inputs.window.spans for file in span.files)
+            setup_file = Path(__file__).resolve().parent.parent / "setup.py"
+            args = beam_pipeline_args(loaded.line.beam, input_bytes, setup_file)
+            pipeline = create_pipeline(loaded.line, inputs, state, beam_args=args, secrets=loaded.secrets)
+            run_dag(pipeline, run.run_id, listener, until=options.until)
         if options.until is not None:
             return Verdict("stopped")
         verdict, run.slices = read_outcome(

@@ -37,3 +37,13 @@ class Section(BaseModel):
     def digest(self) -> str:
         """Returns the config digest of this section (hex SHA-256 of its canonical JSON)."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+class Handover(Section):
+    """What one part of the pipeline hands to another: as strict as a section, but no user writes it.
+
+    Its fields' docstrings are for readers of the source. Pydantic would look for the source of every module that has
+    been imported, and after TensorFlow that takes half a second.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=False)

@@ -20,7 +20,7 @@ from typing import Literal
 import filelock
 from pydantic import Field, ValidationError
 
-from schema.base import Section, canonical_json
+from schema.base import Handover, canonical_json
 from schema.errors import ReleaseError
 
 Kind = Literal["pushed", "rollback", "pruned", "repaired"]
@@ -28,7 +28,7 @@ Kind = Literal["pushed", "rollback", "pruned", "repaired"]
 LOCK_SECONDS = 600.0
 
 
-class LedgerEvent(Section):
+class LedgerEvent(Handover):
     """One line of the ledger."""
 
     event: Kind

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.evaluator import metric_names
-from schema.base import Section
+from schema.base import Handover
 from schema.errors import ConfigError
 from schema.release import EvaluatorConfig, MetricThreshold, NumericRange, SlicingSpec
 
@@ -23,7 +23,7 @@ EVALUATION_SIGNATURE = "evaluation"
 PREDICT_SIGNATURE = "serving_default"
 
 
-class EvaluationConfig(Section):
+class EvaluationConfig(Handover):
     """The parts of a line that an evaluation depends on, and no others."""
 
     task: Literal["binary_classification", "multiclass_classification", "regression"]

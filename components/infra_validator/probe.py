@@ -1,7 +1,8 @@
 """The probe: a process of its own that loads a candidate as TensorFlow Serving does and asks it.
 
 `python -m components.infra_validator.probe REQUEST RESULT`. It imports TensorFlow and nothing else that is heavy: the
-server has no more either, so a model that needs more cannot be served. The two arguments are paths of JSON files.
+server has no more either, so a model that needs more cannot be served. The two arguments are paths of JSON files; the
+request is read when a line comes on standard input, and when that ends instead, so does the process.
 
 The request:
 
@@ -49,6 +50,7 @@ ALL_IMPORTS = "--all-imports"
 
 WARM_UP_CALLS = 20
 ORPHAN_SECONDS = 30
+IMPORT_SECONDS = 600
 
 REQUIRED = ("serving_default", "serving_raw", "transform_features")
 PREDICTIONS = ("serving_default", "serving_raw", "classify", "regress")
@@ -56,12 +58,17 @@ PREDICTIONS = ("serving_default", "serving_raw", "classify", "regress")
 
 def main(arguments: list[str]) -> int:
     """Probes the model that the request names and writes the result."""
+    started = time.monotonic()
+    _say("importing tensorflow")
+    signal.alarm(IMPORT_SECONDS)
+    _import_tensorflow(arguments)
+    signal.alarm(0)
+    seconds = {"import": time.monotonic() - started}
+    if not sys.stdin.readline():
+        return 0  # Nobody is left to ask.
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     signal.alarm(int(request["timeout_seconds"]) + ORPHAN_SECONDS)
     started = time.monotonic()
-    _say("importing tensorflow")
-    _import_tensorflow(arguments)
-    seconds = {"import": time.monotonic() - started}
     result = Probe(request, seconds).run()
     seconds["probe"] = time.monotonic() - started
     temporary = Path(arguments[1] + ".tmp")

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,96 @@ def probe_command() -> list[str]:
     return [sys.executable, "-m", PROBE]
 
 
+class ProbeProcess:
+    """A process that imports TensorFlow as soon as it is started and then waits for its request.
+
+    The import takes longer than all the checks, and needs no candidate: started early, it is over when one comes.
+    Close it, or use it as a context; a parent that dies closes the pipe, and the waiting process ends.
+    """
+
+    def __init__(self, command: Sequence[str] | None = None) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="infra-validator-")
+        self._folder = Path(self._temporary.name)
+        arguments = [str(self._folder / "request.json"), str(self._folder / "result.json")]
+        try:
+            with open(self._folder / "stderr", "wb") as stderr:
+                self._process = subprocess.Popen(
+                    [*(command or probe_command()), *arguments],
+                    cwd=self._folder,
+                    env=_environment(),
+                    stdin=subprocess.PIPE,
+                    stdout=stderr,
+                    stderr=stderr,
+                    start_new_session=True,
+                )
+        except BaseException:
+            self._temporary.cleanup()
+            raise
+
+    def __enter__(self) -> ProbeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def validate(self, request: dict[str, Any], timeout_seconds: float) -> Validation:
+        """Sends the request, once, and returns what became of it; see `validate`."""
+        started = time.monotonic()
+        content = json.dumps({**request, "timeout_seconds": timeout_seconds})
+        (self._folder / "request.json").write_text(content, encoding="utf-8")
+        # One that has ended already has its exit code for a finding.
+        with contextlib.suppress(BrokenPipeError):
+            assert self._process.stdin is not None
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+        try:
+            code: int | None = self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+            _kill_group(self._process)
+        seconds = time.monotonic() - started
+        tail = _tail(self._folder / "stderr")
+        problem = _ending(code, seconds)
+        if problem is None:
+            try:
+                return _read(self._folder / "result.json", seconds)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                problem = f"the validating process gave no result that can be read ({type(error).__name__}: {error})"
+        last = tail.rstrip().rsplit("\n", 1)[-1]
+        check = {"name": "process", "ok": False, "detail": f"{problem}; its last words: {last or 'none'}"}
+        return Validation([check], seconds={"total": seconds}, stderr=tail)
+
+    def close(self) -> None:
+        """Kills the process, if it still runs, with all that it started, and removes its folder."""
+        if self.waits:
+            _kill_group(self._process)
+        with contextlib.suppress(BrokenPipeError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        self._temporary.cleanup()
+
+
+_standby: list[ProbeProcess] = []
+
+
+@contextlib.contextmanager
+def standing_by(command: Sequence[str] | None = None) -> Iterator[None]:
+    """Has a probe process wait for the first `validate` of this process within the context."""
+    process = ProbeProcess(command)
+    _standby.append(process)
+    try:
+        yield
+    finally:
+        if process in _standby:
+            _standby.remove(process)
+        process.close()
+
+
 def validate(request: dict[str, Any], timeout_seconds: float, command: Sequence[str] | None = None) -> Validation:
     """Runs the probe in a process of its own and returns what it found.
 
@@ -62,43 +152,16 @@ def validate(request: dict[str, Any], timeout_seconds: float, command: Sequence[
     Args:
         request: what to probe; see `components.infra_validator.probe`.
         timeout_seconds: after so long the process, and every process that it started, is killed.
-        command: the command to start, which gets the paths of the request and of the result; by default the probe.
+        command: the command to start, which gets the paths of the request and of the result, and a line on its
+            standard input once the request is there; by default the probe, and one that stands by if there is.
     """
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="infra-validator-") as name:
-        folder = Path(name)
-        (folder / "request.json").write_text(
-            json.dumps({**request, "timeout_seconds": timeout_seconds}), encoding="utf-8"
-        )
-        arguments = [*(command or probe_command()), str(folder / "request.json"), str(folder / "result.json")]
-        with open(folder / "stderr", "wb") as stderr:
-            process = subprocess.Popen(
-                arguments,
-                cwd=folder,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                start_new_session=True,
-            )
-            try:
-                code: int | None = process.wait(timeout_seconds)
-            except subprocess.TimeoutExpired:
-                code = None
-            finally:
-                if process.returncode is None:
-                    _kill_group(process)
-        seconds = time.monotonic() - started
-        tail = _tail(folder / "stderr")
-        problem = _ending(code, seconds)
-        if problem is None:
-            try:
-                return _read(folder / "result.json", seconds)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                problem = f"the validating process gave no result that can be read ({type(error).__name__}: {error})"
-    last = tail.rstrip().rsplit("\n", 1)[-1]
-    check = {"name": "process", "ok": False, "detail": f"{problem}; its last words: {last or 'none'}"}
-    return Validation([check], seconds={"total": seconds}, stderr=tail)
+    if command is None and _standby:
+        process = _standby.pop()
+        # One that died while it waited says nothing about this candidate.
+        if process.waits:
+            return process.validate(request, timeout_seconds)
+    with ProbeProcess(command) as process:
+        return process.validate(request, timeout_seconds)
 
 
 def _environment() -> dict[str, str]:

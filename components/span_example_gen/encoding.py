@@ -20,13 +20,13 @@ from data.quarantine import MAX_RAW, BadRow, quarantine_name, write_quarantine
 from data.records import SplitWriter
 from data.span_cut import combined
 from data.splits import assign_splits, split_names
-from schema.base import Section
+from schema.base import Handover
 from schema.ingest import ColumnType, Label
 
 SHARD_ROWS = 250_000
 
 
-class EncodeJob(Section):
+class EncodeJob(Handover):
     """One span to make records of."""
 
     state_dir: str

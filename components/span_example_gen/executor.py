@@ -14,8 +14,10 @@ from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils
 
 from components.span_example_gen.ingest import IngestRequest, ingest
-from components.span_example_gen.store import QUARANTINE, SpanStore, link_file
+from components.span_example_gen.store import QUARANTINE, SpanStore
 from data.splits import split_names
+from data.whole_file import link
+from data.worker_errors import raised_here
 
 EXAMPLES_KEY = "examples"
 BEAM_ABOVE_BYTES = 16 << 20
@@ -68,8 +70,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             return
         import apache_beam as beam
 
-        with self._make_beam_pipeline() as pipeline:
-            _ = pipeline | "Jobs" >> beam.Create(list(jobs), reshuffle=True) | "Run" >> beam.Map(_call, function)
+        with raised_here(self._get_tmp_dir()) as noting, self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Jobs" >> beam.Create(list(jobs), reshuffle=True)
+                | "Run" >> beam.Map(noting(_call), function)
+            )
 
 
 def _call(job: Any, function: Callable[[Any], Any]) -> None:
@@ -95,6 +101,6 @@ def _span_artifact(template: types.Artifact, sidecar: dict[str, Any], splits: Se
 
 def _link_tree(entry: Path, target: Path) -> None:
     for source in sorted(entry.glob("Split-*/*")) + [entry / "span.json"]:
-        link_file(source, target / source.relative_to(entry))
+        link(source, target / source.relative_to(entry))
     if (entry / QUARANTINE).is_file():
-        link_file(entry / QUARANTINE, target / QUARANTINE)
+        link(entry / QUARANTINE, target / QUARANTINE)

@@ -9,13 +9,14 @@ from typing import Any
 
 from components.span_example_gen.encoding import EncodeJob, encode_span
 from components.span_example_gen.staging import StagedSpan, StageJob, stage, staged_spans
-from components.span_example_gen.store import QUARANTINE, SpanStore, link_file
+from components.span_example_gen.store import QUARANTINE, SpanStore
 from data.column_types import ColumnProfile, decide_types, span_types
 from data.columns import require_columns
 from data.label import check_label
 from data.quarantine import check_share, quarantine_name, read_quarantine
+from data.whole_file import link
 from data.window import SpanInput, Window
-from schema.base import Section, sha256_json
+from schema.base import Handover, sha256_json
 from schema.errors import SpanError
 from schema.ingest import ColumnType, ExamplesConfig, Label
 
@@ -23,7 +24,7 @@ RunAll = Callable[[Callable[[Any], Any], Sequence[Any], int], None]
 """Calls a function for each job, somewhere; the last argument is how many bytes of input they read."""
 
 
-class IngestRequest(Section):
+class IngestRequest(Handover):
     """What SpanExampleGen is asked for."""
 
     window: Window
@@ -221,7 +222,7 @@ def _checked(request: IngestRequest, store: SpanStore, keys: Mapping[int, str]) 
         if not sidecar["bad_rows"]:
             continue
         target = store.state_dir / "quarantine" / quarantine_name(span.label, span.fingerprint)
-        link_file(entry / QUARANTINE, target)
+        link(entry / QUARANTINE, target)
         total = sidecar["bad_rows"] + sidecar["unlabelled_rows"] + sum(sidecar["rows"].values())
         examples = read_quarantine(entry / QUARANTINE, limit=5)
         check_share(span.label, sidecar["bad_rows"], total, request.examples.max_bad_rows, examples, str(target))

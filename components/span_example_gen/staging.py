@@ -19,7 +19,7 @@ from data.quarantine import BadRow
 from data.span_cut import CutBlock, combined, cut_blocks
 from data.tables import Format, Table, open_table
 from data.window import InputFile
-from schema.base import Section
+from schema.base import Handover
 from schema.errors import SpanError
 from schema.ingest import SpanBy
 
@@ -29,7 +29,7 @@ RUN_BYTES = 128 << 20
 BATCH_ROWS = 65_536
 
 
-class StageJob(Section):
+class StageJob(Handover):
     """Some files to read at once."""
 
     folder: str

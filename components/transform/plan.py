@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schema.base import Section
+from schema.base import Handover
 from schema.errors import ConveyorError
 
 FEATURES_FILE = "features.json"
@@ -19,7 +19,7 @@ FEATURES_FILE = "features.json"
 ColumnType = Literal["INT", "FLOAT", "BYTES"]
 
 
-class FeatureOutput(Section):
+class FeatureOutput(Handover):
     """One tensor that the transform graph makes."""
 
     name: str
@@ -36,7 +36,7 @@ class FeatureOutput(Section):
     """What it is, in words."""
 
 
-class LabelPlan(Section):
+class LabelPlan(Handover):
     """The label, and how it is transformed."""
 
     name: str
@@ -57,7 +57,7 @@ class LabelPlan(Section):
     """A number: its population standard deviation over the train split."""
 
 
-class FeaturePlan(Section):
+class FeaturePlan(Handover):
     """Everything that a model needs to know about the transformed features."""
 
     columns: dict[str, ColumnType]

@@ -12,12 +12,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.transform.plan import ColumnType, LabelPlan
-from schema.base import Section
+from schema.base import Handover
 
 RECIPE_FILE = "recipe.json"
 
 
-class NumberStep(Section):
+class NumberStep(Handover):
     """A dense number: impute, clip, log, subtract, divide, bound."""
 
     kind: Literal["number"] = "number"
@@ -32,7 +32,7 @@ class NumberStep(Section):
     """The result is kept in here, so that no input makes it infinite."""
 
 
-class MissingStep(Section):
+class MissingStep(Handover):
     """A dense 1 where the value is missing, 0 elsewhere."""
 
     kind: Literal["missing"] = "missing"
@@ -40,7 +40,7 @@ class MissingStep(Section):
     column: str
 
 
-class BucketStep(Section):
+class BucketStep(Handover):
     """0 where missing, else 1 + the number of boundaries <= x."""
 
     kind: Literal["bucket"] = "bucket"
@@ -49,7 +49,7 @@ class BucketStep(Section):
     boundaries: tuple[float, ...]
 
 
-class VocabularyStep(Section):
+class VocabularyStep(Handover):
     """0 where missing, else 1 + the line number in the vocabulary, else an out-of-vocabulary bucket after it."""
 
     kind: Literal["vocabulary"] = "vocabulary"
@@ -60,7 +60,7 @@ class VocabularyStep(Section):
     num_oov_buckets: int
 
 
-class HashStep(Section):
+class HashStep(Handover):
     """0 where missing, else 1 + the hash bucket of the text."""
 
     kind: Literal["hash"] = "hash"
@@ -69,7 +69,7 @@ class HashStep(Section):
     buckets: int
 
 
-class CalendarStep(Section):
+class CalendarStep(Handover):
     """0 where missing (or no time), else 1 + the calendar part."""
 
     kind: Literal["calendar"] = "calendar"
@@ -79,7 +79,7 @@ class CalendarStep(Section):
     part: str
 
 
-class CrossStep(Section):
+class CrossStep(Handover):
     """The hash bucket of the columns' texts, bucket numbers and calendar parts together."""
 
     kind: Literal["cross"] = "cross"
@@ -96,7 +96,7 @@ Step = Annotated[
 ]
 
 
-class Recipe(Section):
+class Recipe(Handover):
     """All constants of a transform graph, vocabularies apart."""
 
     columns: dict[str, ColumnType]

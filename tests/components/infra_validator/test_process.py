@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from components.infra_validator.process import Validation, validate
+from components.infra_validator import process
+from components.infra_validator.process import Validation, standing_by, validate
 
 
 def run(script: str, timeout: float = 20.0, request: dict[str, object] | None = None) -> Validation:
     """Runs a script in the probe's place; `request` and `result` are the paths that it is given."""
-    prelude = "import json, os, signal, sys, time; request, result = sys.argv[1:]\n"
+    prelude = "import json, os, signal, sys, time; request, result = sys.argv[1:]; sys.stdin.readline()\n"
     return validate(request or {}, timeout, [sys.executable, "-c", prelude + script])
 
 
@@ -124,3 +127,60 @@ def test_it_finds_the_project_from_any_folder(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "components.py").write_text("raise RuntimeError('the wrong one')")
     assert run("import components.infra_validator.process\n" + answer()).blessed
     assert os.getcwd() == str(tmp_path)
+
+
+def waiting(tmp_path: Path, word: str) -> list[str]:
+    """A probe that notes each start of it before it waits, and answers with `word`."""
+    script = (
+        "import json, sys; request, result = sys.argv[1:]\n"
+        f"open({str(tmp_path / word)!r}, 'a').write('started ')\n"
+        "if not sys.stdin.readline(): sys.exit(7)\n"
+        "json.load(open(request))\n"
+    )
+    return [sys.executable, "-c", script + answer(f'[{{"name": "{word}", "ok": True, "detail": ""}}]')]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_one_that_stands_by_is_asked_first_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "probe_command", lambda: waiting(tmp_path, "fresh"))
+    with standing_by(waiting(tmp_path, "standby")):
+        _until((tmp_path / "standby").exists)
+        assert [validate({}, 20.0).checks[0]["name"] for _ in range(2)] == ["standby", "fresh"]
+
+
+def test_one_that_died_while_it_stood_by_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "probe_command", lambda: waiting(tmp_path, "fresh"))
+    with standing_by([sys.executable, "-c", "raise SystemExit(9)"]):
+        _until(lambda: not process._standby[0].waits)
+        assert validate({}, 20.0).checks[0]["name"] == "fresh"
+
+
+def test_one_that_was_not_needed_ends_with_its_context() -> None:
+    with standing_by([sys.executable, "-c", "import time; time.sleep(600)"]):
+        pid, folder = process._standby[0]._process.pid, process._standby[0]._folder
+        assert _runs(pid)
+    assert not _runs(pid) and not folder.exists() and not process._standby
+
+
+def test_one_whose_parent_was_killed_ends(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    script = (
+        "import os, signal\n"
+        "from components.infra_validator import process\n"
+        "with process.standing_by():\n"
+        f"    open({str(note)!r}, 'w').write(str(process._standby[0]._process.pid))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    subprocess.run([sys.executable, "-c", script], cwd=root, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    pid = int(note.read_text())
+    deadline = time.monotonic() + 60  # It imports TensorFlow before it looks.
+    while _runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _runs(pid)

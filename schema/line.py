@@ -17,6 +17,7 @@ from schema.release import (
     MetadataConfig,
     PusherConfig,
 )
+from schema.serving import ServingConfig
 from schema.training import TrainerConfig, TunerConfig
 
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
@@ -51,6 +52,8 @@ class Line(Section):
     """InfraValidator: can the candidate be served?"""
     pusher: PusherConfig = Field(default_factory=PusherConfig)
     """Pusher: where blessed models go."""
+    serving: ServingConfig = Field(default_factory=ServingConfig)
+    """Serving: what is kept of the served model's requests, and who may ask it."""
     beam: BeamConfig = Field(default_factory=BeamConfig)
     """Beam: how the data-parallel components run."""
     metadata: MetadataConfig = Field(default_factory=MetadataConfig)

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from data.window import Window
+from pipeline.inputs import RunInputs
 from pipeline.record import NodeRecord, RunRecord, save
 from pipeline.state import State
-from pipeline.unchanged import repeat_of, take_over
+from pipeline.unchanged import inputs_digest, repeat_of, take_over
+from schema.line import Line
 from serving.ledger import Ledger, LedgerEvent
 
 ME = "tests"
@@ -78,3 +81,15 @@ def test_a_missing_model_folder_is_none(state: State) -> None:
 
 def test_no_release_is_none(tmp_path: Path) -> None:
     assert repeat_of(State(tmp_path / "new", "new"), "same") is None
+
+
+def test_how_a_model_is_served_is_no_input_of_a_run() -> None:
+    label = {"name": "y"}
+    config = {"name": "toy", "task": "regression", "label": label, "examples": {"input": "t.csv"}}
+    inputs = RunInputs(Window(format="csv", spans=()), {}, Path("schema.pbtxt"), "s", {})
+
+    def digest(**changes: object) -> str:
+        return inputs_digest(Line.model_validate({**config, **changes}), inputs)
+
+    assert digest(serving={"capture": {"sampling_rate": 0.5}}) == digest()
+    assert digest(seed=7) != digest()

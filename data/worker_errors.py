@@ -12,16 +12,15 @@ import pickle
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from data.whole_file import replace_bytes, scratch_folder
 
-Result = TypeVar("Result")
-Noting = Callable[[Callable[..., Result]], Callable[..., Result]]
+Noting = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @contextlib.contextmanager
-def raised_here(folder: str | Path) -> Iterator[Noting[Any]]:
+def raised_here(folder: str | Path) -> Iterator[Noting]:
     """Runs a block whose workers' errors are raised as they were on the workers.
 
     Args:
@@ -33,7 +32,7 @@ def raised_here(folder: str | Path) -> Iterator[Noting[Any]]:
     """
     with scratch_folder(Path(folder), "errors") as notes:
         try:
-            yield functools.partial(functools.partial, _noting, notes)
+            yield functools.partial(_Noting, notes)
         except Exception as wrapped:
             errors = [pickle.loads(note.read_bytes()) for note in sorted(notes.glob("*.pickle"))]
             if not errors:
@@ -41,13 +40,22 @@ def raised_here(folder: str | Path) -> Iterator[Noting[Any]]:
             raise min(errors, key=str) from wrapped
 
 
-def _noting(notes: Path, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    try:
-        return function(*args, **kwargs)
-    except Exception as error:
-        # The note is an extra: if it cannot be made, Beam still has the error.
-        with contextlib.suppress(Exception):
-            note = pickle.dumps(error)
-            pickle.loads(note)
-            replace_bytes(notes / f"{uuid.uuid4().hex}.pickle", note)
-        raise
+class _Noting:
+    """A function that notes what it raises. Not a closure, so that it can be pickled."""
+
+    def __init__(self, notes: Path, function: Callable[..., Any]) -> None:
+        self._notes = notes
+        self._function = function
+        # Beam reads the signature for its types.
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._function(*args, **kwargs)
+        except Exception as error:
+            # The note is an extra: if it cannot be made, Beam still has the error.
+            with contextlib.suppress(Exception):
+                note = pickle.dumps(error)
+                pickle.loads(note)
+                replace_bytes(self._notes / f"{uuid.uuid4().hex}.pickle", note)
+            raise

@@ -12,6 +12,7 @@ from typing import Any
 
 import filelock
 
+from data.whole_file import replace_text
 from schema.errors import LineBusy
 
 HOME_VARIABLE = "CONVEYOR_HOME"
@@ -108,11 +109,3 @@ def _holder_text(holder: Path) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON, whole or not at all."""
     replace_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old one or the new one, and never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -61,8 +61,7 @@ class Executor(base_executor.BaseExecutor):
         for span in spans:
             left.update(span.kept() if span.used else dict.fromkeys(span.rows, 0))
         empty = not left or any(count <= 0 for count in left.values())
-        last = report.last_report(state_dir)
-        rejected = policy.rejection(decisions, empty, str(last))
+        rejected = policy.rejection(decisions, empty, str(report.last_report(state_dir)))
 
         (output,), (gate,) = output_dict["examples"], output_dict["gate"]
         if not rejected:
@@ -84,7 +83,7 @@ class Executor(base_executor.BaseExecutor):
             [entry for span in spans for entry in span.drift],
             rejected,
         )
-        report.write(document, last)
+        report.write_last(document, state_dir, self._context.pipeline_run_id if self._context else None)
         if rejected:
             raise DataRejected(rejected[0], hint=rejected[1])
         report.write(document, Path(gate.uri) / artifact.REPORT_FILE)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.data_gate.policy import Decision
+from data.whole_file import replace_text
 
 FORMAT = 1
 
@@ -52,10 +52,7 @@ def build(
 
 def write(report: Mapping[str, Any], path: Path) -> None:
     """Writes a report as JSON, atomically: a reader sees this report or the one before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    replace_text(path, json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def last_report(state_dir: str | Path) -> Path:
@@ -64,3 +61,23 @@ def last_report(state_dir: str | Path) -> Path:
     When data is rejected the execution fails and TFX throws its output artifacts away; this copy stays.
     """
     return Path(state_dir) / "gate" / "last.json"
+
+
+def write_last(report: Mapping[str, Any], state_dir: str | Path, run_id: str | None) -> None:
+    """Keeps the report of an execution under the line's state, with the run that it is of.
+
+    The run's id is in this copy only: in the artifact, which a later run may be given from the cache, it would make
+    two runs over the same data differ.
+    """
+    write({**report, "run_id": run_id}, last_report(state_dir))
+
+
+def read_last(state_dir: str | Path, run_id: str) -> dict[str, Any] | None:
+    """Returns the report that the gate wrote in a run.
+
+    None when the last one is of another run: then the gate was not reached in this one, or was answered from the
+    cache and its report is in its artifact, or has run again since.
+    """
+    path = last_report(state_dir)
+    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return report if report.get("run_id") == run_id else None

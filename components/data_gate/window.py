@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.data_gate.rows import read_rows
 from components.span_statistics_gen.records import read_batches, split_files
-from components.span_statistics_gen.store import link
 from data.records import SplitWriter
+from data.whole_file import link, replacing
 from schema.base import sha256_json
 
 
@@ -49,14 +48,15 @@ def write_span(records: SpanRecords, uri: str | Path) -> None:
     The files of a split of which no row is kept out are linked; those of another are written anew, in the same order,
     without those rows.
     """
+    prefix = f"span-{records.span:05d}-"
     for split in records.splits:
         folder = Path(uri) / f"Split-{split}"
         files = split_files(records.uri, split)
         if records.keep_out.get(split):
-            _write_without(files, folder, f"span-{records.span:05d}", records.keep_out[split])
+            _write_without(files, SplitWriter(folder, prefix=prefix), records.keep_out[split])
         else:
             for file in files:
-                link(file, folder / f"span-{records.span:05d}-{file.name}")
+                link(file, folder / f"{prefix}{file.name}")
 
 
 def write_quarantine(records: SpanRecords, state_dir: str | Path) -> Path | None:
@@ -70,9 +70,7 @@ def write_quarantine(records: SpanRecords, state_dir: str | Path) -> Path | None
     import tensorflow as tf
 
     path = Path(state_dir) / "quarantine" / records.quarantine_name()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8", newline="\n") as out:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as out:
         for split, rows in sorted(records.keep_out.items()):
             for number, record in read_rows(split_files(records.uri, split), sorted(rows)):
                 entry = {
@@ -83,23 +81,18 @@ def write_quarantine(records: SpanRecords, state_dir: str | Path) -> Path | None
                     "values": _values(tf.train.Example.FromString(record)),
                 }
                 out.write(json.dumps(entry, sort_keys=True, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
     return path
 
 
-def _write_without(files: Sequence[Path], folder: Path, prefix: str, rows: Mapping[int, Any]) -> None:
+def _write_without(files: Sequence[Path], writer: SplitWriter, rows: Mapping[int, Any]) -> None:
     import pyarrow as pa
 
-    temporary = folder / f".{prefix}"
-    writer = SplitWriter(temporary)
     position = 0
     for batch in read_batches(files, 10_000):
         kept = [record for number, record in enumerate(batch, position) if number not in rows]
         writer.write(pa.array(kept, pa.binary()))
         position += len(batch)
-    for name in writer.close():
-        os.replace(temporary / name, folder / f"{prefix}-{name}")
-    temporary.rmdir()
+    writer.close()
 
 
 def _values(example: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 
 from components.span_statistics_gen import artifacts, records, statistics, store
+from data.worker_errors import raised_here
 
 INLINE_MAX_ROWS = 500_000
 """Up to so many new rows in all, statistics are computed in the executor's own process: a Beam pipeline costs a
@@ -80,14 +81,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for job in jobs:
             if not job.files:
                 job.run()
-        with self._make_beam_pipeline() as pipeline:
+        with raised_here(self._get_tmp_dir()) as noting, self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(shards)
                 | "Spread" >> beam.Reshuffle()
-                | "Partial" >> beam.Map(_partial)
+                | "Partial" >> beam.Map(noting(_partial))
                 | "BySplit" >> beam.GroupByKey()
-                | "Merge" >> beam.MapTuple(_merge)
+                | "Merge" >> beam.MapTuple(noting(_merge))
             )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from components.span_statistics_gen.statistics import statistics_path
+from data.whole_file import link, new_folder
 from schema.base import sha256_json
 
 
@@ -39,19 +39,8 @@ def keep(uri: str | Path, stored: Path, splits: Sequence[str]) -> None:
     """
     if not stored.parent.is_dir():
         return
-    temporary = stored.with_name(f".{stored.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    for split in splits:
-        link(statistics_path(uri, split), statistics_path(temporary, split))
-    shutil.rmtree(stored, ignore_errors=True)
-    os.replace(temporary, stored)
-
-
-def link(source: Path, target: Path) -> None:
-    """Makes `target` the same file as `source`, or a copy where the file system cannot link."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    with new_folder(stored) as folder:
+        for split in splits:
+            link(statistics_path(uri, split), statistics_path(folder, split))
+        # What is there lacks a split, or `restore` would have found it.
+        shutil.rmtree(stored, ignore_errors=True)

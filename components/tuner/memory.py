@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data.whole_file import replace_text
 from schema.base import canonical_json
 
 BEST_FILE = "best_hyperparameters.json"
@@ -41,7 +41,4 @@ def recall(folder: Path) -> dict[str, Any] | None:
 
 def remember(folder: Path, found: Mapping[str, Any]) -> None:
     """Keeps what a search found."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{BEST_FILE}.{os.getpid()}"
-    temporary.write_text(canonical_json(dict(found)), encoding="utf-8")
-    os.replace(temporary, folder / BEST_FILE)
+    replace_text(folder / BEST_FILE, canonical_json(dict(found)))

@@ -137,7 +137,12 @@ class Checks:
         return _published(standard_artifacts.ExampleAnomalies, output, "anomalies")
 
     def gate(
-        self, examples: list[Any], schema_text: str, policies: Mapping[str, str] | None = None, label: str = "label"
+        self,
+        examples: list[Any],
+        schema_text: str,
+        policies: Mapping[str, str] | None = None,
+        label: str = "label",
+        run_id: str = "run-1",
     ) -> tuple[Any, dict[str, Any]]:
         """Runs all four with a curated schema; returns DataGate's Examples artifact and its report."""
         from tfx.types import standard_artifacts
@@ -151,7 +156,7 @@ class Checks:
         schema = self.schema(statistics, label, str(file))
         window = new_artifact(standard_artifacts.Examples, self.root / "window")
         result = new_artifact(DataGateResult, self.root / "gate")
-        Executor().Do(
+        Executor(Executor.Context(pipeline_run_id=run_id)).Do(
             {
                 "input_examples": examples,
                 "statistics": statistics,

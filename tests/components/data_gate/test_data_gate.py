@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components.data_gate.report import last_report
+from components.data_gate.report import last_report, read_last
 from components.span_statistics_gen.records import read_batches, split_files
 from schema.errors import DataRejected
 
@@ -79,11 +79,34 @@ def test_a_failing_policy_rejects_the_data_with_values_and_counts(write_spans, c
     assert "in 2 of 16 rows (12.50%): -2.5 (2)" in message
     assert "validation.anomalies.out_of_range" in message
     assert caught.value.exit_code == 4
-    report = json.loads(last_report(checks.state).read_text(encoding="utf-8"))
+    report = read_last(checks.state, "run-1")
+    assert report is not None
     assert report["verdict"] == "rejected"
     assert report["message"] in message
     assert not list((checks.root / "window").rglob("*.gz"))
     assert not (checks.root / "gate").exists()
+
+
+def test_the_last_report_says_of_which_run_it_is(write_spans, checks) -> None:
+    assert read_last(checks.state, "first") is None
+    examples = write_spans(_spans())
+    _, report = checks.gate(examples, SCHEMA, run_id="first")
+    assert read_last(checks.state, "first") == {**report, "run_id": "first"}
+    assert read_last(checks.state, "second") is None
+    checks.gate(examples, SCHEMA, run_id="second")
+    assert read_last(checks.state, "first") is None
+    assert read_last(checks.state, "second") is not None
+    last_report(checks.state).write_text(json.dumps(report), encoding="utf-8")
+    assert read_last(checks.state, "second") is None
+
+
+def test_another_run_over_the_same_data_gives_the_same_bytes(write_spans, checks) -> None:
+    examples = write_spans(_spans())
+    contents = []
+    for run_id in ("first", "second"):
+        checks.gate(examples, SCHEMA, run_id=run_id)
+        contents.append((checks.root / "gate" / "gate.json").read_bytes())
+    assert contents[0] == contents[1]
 
 
 def test_values_on_both_sides_of_a_range_are_one_decision(write_spans, checks) -> None:
@@ -127,6 +150,9 @@ def test_rows_in_quarantine_are_kept_out_and_written_down(write_spans, checks) -
     assert report["rows"] == {"train": 26, "eval": 10}
     second = report["spans"][1]
     assert (second["action"], second["quarantined_rows"], second["rows"]["train"]) == ("used", {"train": 2}, 14)
+    names = [path.name for path in split_files(window.uri, "train")]
+    assert names[-1] == "span-00101-data_tfrecord-00000-of-00001.gz"
+    assert sorted(os.listdir(Path(window.uri) / "Split-train")) == names
     kept = [_row(record) for record in _records(window.uri, "train")]
     assert kept == [_row(r) for r in _records(examples[0].uri, "train")] + [
         _row(r) for i, r in enumerate(_records(examples[1].uri, "train")) if i not in (7, 15)
@@ -166,7 +192,8 @@ def test_a_window_of_nothing_but_quarantine_is_rejected(write_spans, checks) -> 
     spans = {label: {"train": _rows(9, new=1), "eval": _rows(3, new=1)} for label in ("2013Q1", "2013Q2")}
     with pytest.raises(DataRejected, match="leave rows in every split"):
         checks.gate(write_spans(spans), SCHEMA, {"new_column": "quarantine"})
-    report = json.loads(last_report(checks.state).read_text(encoding="utf-8"))
+    report = read_last(checks.state, "run-1")
+    assert report is not None
     assert [span["action"] for span in report["spans"]] == ["quarantined", "quarantined"]
 
 

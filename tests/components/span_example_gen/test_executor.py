@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from data.window import resolve_window
+from pipeline.verdict import verdict_of_error
+from schema.errors import DataRejected, SpanError
 from schema.ingest import ExamplesConfig, Label
 
 TABLE = "t,x,s,y\n" + "".join(
@@ -55,6 +57,50 @@ def execute(root: Path, monkeypatch: pytest.MonkeyPatch, beam_above: int = 0) ->
         artifact.set_mlmd_artifact(proto)
         artifacts.append(artifact)
     return output, artifacts
+
+
+def reject(job: str) -> None:
+    if job == "bad":
+        raise DataRejected("it must be good. Got bad instead", hint="mend it")
+
+
+@pytest.mark.parametrize(("mode", "workers"), [("in_memory", 1), ("multi_threading", 2)])
+def test_data_rejected_by_a_beam_worker_is_data_rejected(tmp_path: Path, mode: str, workers: int) -> None:
+    from components.span_example_gen.executor import BEAM_ABOVE_BYTES, Executor
+
+    arguments = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+    context = Executor.Context(beam_pipeline_args=arguments, tmp_dir=str(tmp_path), unique_id="1")
+    with pytest.raises(Exception) as caught:
+        Executor(context)._run_all(reject, ["good", "bad", "good"], BEAM_ABOVE_BYTES)
+    verdict = verdict_of_error(caught.value)
+    assert (verdict.outcome, verdict.exit_code) == ("data rejected", 4)
+    assert [reason.text for reason in verdict.reasons] == ["it must be good. Got bad instead\n  next: mend it"]
+
+
+def test_an_error_of_the_ingest_comes_out_of_beam_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from components.span_example_gen import executor
+
+    for span in (1, 2):
+        (tmp_path / f"t-{span}.csv").write_text("x,y\n1,2\n")
+    config = ExamplesConfig(input="t-{SPAN}.csv")
+    window = resolve_window(config, tmp_path)
+    (tmp_path / "t-2.csv").write_text("x,y\n1,3\n")
+    monkeypatch.setattr(executor, "BEAM_ABOVE_BYTES", 0)
+    context = executor.Executor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id="1")
+    request = executor.IngestRequest(
+        window=window,
+        examples=config,
+        label=Label(name="y"),
+        column_types={},
+        code_digest="code",
+        state_dir=str(tmp_path / "state"),
+    )
+    with pytest.raises(SpanError) as caught:
+        executor.ingest(request, executor.Executor(context)._run_all)
+    assert str(caught.value) == (
+        f"{tmp_path / 't-2.csv'} must not change while a run reads it. Got other content than a moment ago instead\n"
+        "  next: run again when the file is complete; write new files under another name, then rename"
+    )
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -114,7 +160,7 @@ def test_beam_or_not_another_folder_or_no_hard_links_the_bytes_are_the_same(
     def refuse(*_: Any) -> None:
         raise OSError("no links on this file system")
 
-    monkeypatch.setattr("components.span_example_gen.store.os.link", refuse)
+    monkeypatch.setattr("data.whole_file.os.link", refuse)
     execute(tmp_path / "copies", monkeypatch, beam_above=1 << 40)
     expected = files(tmp_path / "beam" / "out")
     assert len(expected) == 12

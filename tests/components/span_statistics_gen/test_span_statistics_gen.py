@@ -99,6 +99,16 @@ def test_beam_gives_the_same_bytes_as_the_process_itself(write_spans, checks) ->
     assert here == _bytes(checks.statistics(examples, "beam", '{"inline_max_rows": 0}'))
 
 
+def test_a_damaged_file_is_named_by_beam_workers_too(write_spans, checks) -> None:
+    examples = write_spans(SPANS)
+    (file,) = split_files(examples[1].uri, "train")
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(ConveyorError, match=f"^{file} must be a file of TFRecords") as caught:
+        checks.statistics(examples, config='{"inline_max_rows": 0}')
+    assert "run again" in caught.value.hint
+    assert "while running" not in str(caught.value)
+
+
 def test_statistics_do_not_depend_on_how_rows_are_cut_into_batches(write_spans) -> None:
     (examples,) = write_spans({"0": {"train": ROWS}})
     files = split_files(examples.uri, "train")
@@ -152,6 +162,11 @@ def test_the_store_takes_all_splits_or_none(tmp_path: Path) -> None:
     keep(uri, stored, ["train"])
     assert not restore(stored, tmp_path / "again", ["train", "eval"])
     assert restore(stored, tmp_path / "again", ["train"])
+    statistics_path(uri, "eval").parent.mkdir(parents=True)
+    statistics_path(uri, "eval").write_bytes(b"y")
+    keep(uri, stored, ["train", "eval"])
+    assert restore(stored, tmp_path / "again", ["train", "eval"])
+    assert os.listdir(stored.parent) == ["stats-1"]
 
 
 def test_spans_are_sorted_by_number(write_spans) -> None:

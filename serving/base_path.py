@@ -13,7 +13,8 @@ import shutil
 from pathlib import Path
 
 from schema.errors import ReleaseError
-from serving.ledger import LedgerState, sync_folder
+from serving.ledger import sync_folder
+from serving.ledger_events import LedgerState
 
 WITHDRAWN_SUFFIX = ".rolled-back"
 TEMPORARY_PREFIX = ".tmp-"

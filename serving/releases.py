@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from schema.errors import ReleaseError
 from serving.base_path import VersionFolders, reconcile, scan, unrecorded
-from serving.ledger import Entry, Ledger, LedgerEvent, LedgerState, os_user, utc_now
+from serving.ledger import Ledger
+from serving.ledger_events import LedgerState
+from serving.release_change import Digest, cannot_rename, check_servable, record, released, versions_text
 
-ReleaseStatus = Literal["live", "superseded", "rolled back", "pruned", "unrecorded"]
-Digest = Callable[[Path], str]
+ReleaseStatus = Literal["live", "canary", "shadow", "superseded", "rolled back", "pruned", "unrecorded"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +22,7 @@ class Release:
     Attributes:
         version: the integer that TensorFlow Serving serves it under.
         status: what became of it; `unrecorded` is a folder in the base path that the ledger does not know.
+        share: the share of requests that it gets as canary or shadow.
         run_id: the run that made the model.
         model_digest: the model digest.
         verdict: the verdict of that run.
@@ -37,6 +37,7 @@ class Release:
 
     version: int
     status: ReleaseStatus
+    share: float | None = None
     run_id: str | None = None
     model_digest: str | None = None
     verdict: str | None = None
@@ -61,7 +62,7 @@ def table(ledger: Ledger | str | Path, base_path: str | Path | None = None) -> l
     """
     state = _ledger(ledger).state()
     folders = None if base_path is None else scan(Path(base_path))
-    releases = [_release(version, state, folders) for version in state.entries]
+    releases = [release_of(version, state, folders) for version in state.entries]
     if folders is not None:
         for version in unrecorded(state, folders):
             seen = version in folders.visible
@@ -79,7 +80,7 @@ def live(ledger: Ledger | str | Path) -> Release | None:
         ReleaseError: the ledger is damaged.
     """
     state = _ledger(ledger).state()
-    return None if state.live is None else _release(state.live, state, None)
+    return None if state.live is None else release_of(state.live, state, None)
 
 
 def rollback(
@@ -119,124 +120,64 @@ def rollback(
         try:
             finished = reconcile(base, state)
         except OSError as error:
-            raise _cannot_rename(base, error) from None
+            raise cannot_rename(base, error) from None
         folders = scan(base)
         if finished and to_version in (None, state.live) and state.entries[state.live].last.event == "rollback":
             # What was asked for is what an interrupted rollback had recorded: going back once more would be too far.
-            return _release(state.live, state, folders)
+            return release_of(state.live, state, folders)
         target = _target(state, folders) if to_version is None else to_version
-        entry = _releasable(target, state, folders)
-        folder = folders.folder(target)
-        if folder is None:
-            raise ReleaseError(
-                f"{base}: version {target} must have a folder. Got none instead",
-                hint=f"restore {base / str(target)} from a backup, or name another version with --to",
-            )
-        _check_digest(target, folder, entry, digest)
-        if not os.access(base, os.W_OK | os.X_OK):
-            raise _cannot_rename(base, PermissionError("no permission to write"))
-        event = LedgerEvent(
-            event="rollback",
-            version=target,
-            run_id=entry.pushed.run_id,
-            model_digest=entry.pushed.model_digest,
-            verdict=entry.pushed.verdict,
-            who=os_user(),
-            when=utc_now(),
-            reason=reason,
-            model_uri=entry.pushed.model_uri,
-            from_version=state.live if folders.served is None else folders.served,
-        )
-        state = book.append(event)
-        try:
-            reconcile(base, state)
-        except OSError as error:
-            raise _cannot_rename(base, error, recorded=True) from None
-        return _release(target, state, scan(base))
+        entry = released(target, state)
+        if target == state.live and not state.canary and _served(state, folders) == target:
+            raise ReleaseError(f"version {target} is live already", hint="name another one with --to")
+        check_servable(target, base, folders, entry, digest)
+        before = state.live if folders.served is None else folders.served
+        state = record(book, base, "rollback", target, entry, from_version=before, reason=reason)
+        return release_of(target, state, scan(base))
 
 
 def _target(state: LedgerState, folders: VersionFolders) -> int:
     assert state.live is not None
-    if folders.served is not None and folders.served > state.live:
-        # A folder that the ledger does not know is being served: the version before it is the recorded one.
+    served = _served(state, folders)
+    if state.canary or (served is not None and served > state.live):
+        # A canary ends, or a folder that the ledger does not know is being served: the live version is the one before.
         return state.live
     if state.previous is None:
         raise ReleaseError(
             f"there must be an earlier version to go back to. Got none before version {state.live}, which is live "
-            f"(released so far: {_versions(state)})",
+            f"(released so far: {versions_text(state)})",
             hint="conveyor releases shows them all; conveyor rollback --to VERSION names one",
         )
     return state.previous
 
 
-def _releasable(version: int, state: LedgerState, folders: VersionFolders) -> Entry:
-    entry = state.entries.get(version)
-    if entry is None:
-        raise ReleaseError(
-            f"the version to go back to must be one that was released: {_versions(state)}. Got {version} instead",
-            hint="conveyor releases shows them all",
-        )
-    if entry.pruned:
-        raise ReleaseError(
-            f"version {version} was pruned on {entry.last.when} and is gone from the base path",
-            hint="run the line again on that run's data, or raise pusher.keep_versions for the next time",
-        )
-    if version == state.live and folders.served == version:
-        raise ReleaseError(f"version {version} is live already", hint="name another one with --to")
-    return entry
-
-
-def _check_digest(version: int, folder: Path, entry: Entry, digest: Digest | None) -> None:
-    if digest is None:
-        from serving.model_digest import model_digest
-
-        digest = model_digest
-    try:
-        found = digest(folder)
-    except ReleaseError as error:
-        raise ReleaseError(str(error.args[0]), hint=f"restore {folder}, or name another version with --to") from None
-    except Exception as error:  # Whatever a damaged SavedModel makes TensorFlow raise, the model cannot go live.
-        raise ReleaseError(
-            f"{folder}: version {version} must be a readable SavedModel. Got {type(error).__name__} instead: {error}",
-            hint=f"restore {folder} from a backup, or name another version with --to",
-        ) from None
-    if found != entry.pushed.model_digest:
-        raise ReleaseError(
-            f"{folder}: version {version} must be the model that was released, digest {entry.pushed.model_digest}. "
-            f"Got {found} instead",
-            hint=f"somebody changed {folder}: restore it from a backup, or name another version with --to",
-        )
-
-
-def _cannot_rename(base: Path, error: OSError, *, recorded: bool = False) -> ReleaseError:
-    what = "the rollback is recorded but not carried out: " if recorded else ""
-    return ReleaseError(
-        f"{base}: {what}its folders must be writable. Got {error} instead",
-        hint="give write permission and run conveyor rollback again, which finishes it",
-    )
-
-
-def _versions(state: LedgerState) -> str:
-    return ", ".join(str(version) for version in state.entries)
+def _served(state: LedgerState, folders: VersionFolders) -> int | None:
+    return max(folders.visible.keys() - state.trials, default=None)
 
 
 def _ledger(ledger: Ledger | str | Path) -> Ledger:
     return ledger if isinstance(ledger, Ledger) else Ledger(ledger)
 
 
-def _release(version: int, state: LedgerState, folders: VersionFolders | None) -> Release:
+def release_of(version: int, state: LedgerState, folders: VersionFolders | None) -> Release:
+    """Returns a version that the ledger knows as people are shown it; without `folders`, without looking at them."""
     entry = state.entries[version]
     status: ReleaseStatus = "superseded"
+    share = None
     if entry.pruned:
         status = "pruned"
     elif version == state.live:
         status = "live"
+    elif state.canary is not None and version == state.canary.version:
+        status, share = "canary", state.canary.share
+    elif state.shadow is not None and version == state.shadow.version:
+        status, share = "shadow", state.shadow.share
     elif entry.withdrawn:
         status = "rolled back"
     folder = None if folders is None else folders.folder(version)
     return Release(
         version=version,
         status=status,
+        share=share,
         run_id=entry.pushed.run_id,
         model_digest=entry.pushed.model_digest,
         verdict=entry.pushed.verdict,
@@ -246,19 +187,19 @@ def _release(version: int, state: LedgerState, folders: VersionFolders | None) -
         reason=entry.last.reason,
         model_uri=entry.pushed.model_uri,
         path=None if folder is None else str(folder),
-        problem="" if folders is None else _problem(version, status, folders),
+        problem="" if folders is None else _problem(version, status, state, folders),
     )
 
 
-def _problem(version: int, status: ReleaseStatus, folders: VersionFolders) -> str:
+def _problem(version: int, status: ReleaseStatus, state: LedgerState, folders: VersionFolders) -> str:
     if folders.folder(version) is None:
         return "" if status == "pruned" else "its folder is missing"
     if status == "pruned":
         return "its folder is still there; the next push removes it"
     if status == "rolled back" and version in folders.visible:
         return "its folder is still visible to the server; the next push or rollback withdraws it"
-    if status in ("live", "superseded") and version in folders.withdrawn:
+    if status not in ("rolled back", "pruned") and version in folders.withdrawn:
         return "its folder is still withdrawn; the next push or rollback puts it back"
-    if status == "live" and folders.served != version:
-        return f"the server serves version {folders.served} instead, the highest that it sees"
+    if status == "live" and _served(state, folders) != version:
+        return f"the server serves version {_served(state, folders)} instead, the highest that it sees"
     return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schema.errors import ReleaseError
 from serving.base_path import scan
-from serving.ledger import LedgerEvent
+from serving.ledger_events import LedgerEvent
 
 
 def restore(pushed: LedgerEvent, folder: Path) -> str:

@@ -13,7 +13,8 @@ from tfx.utils import path_utils
 
 from components.baseline.restore import restore
 from schema.errors import ReleaseError
-from serving.ledger import Entry, Ledger, LedgerState
+from serving.ledger import Ledger
+from serving.ledger_events import Entry, LedgerState
 
 
 class ServedModelStrategy(resolver.ResolverStrategy):

@@ -23,8 +23,9 @@ from serving.base_path import (
     scan,
     unrecorded,
 )
-from serving.ledger import LOCK_SECONDS, Ledger, LedgerEvent, LedgerState, os_user, sync_folder, utc_now
-from serving.releases import Digest
+from serving.ledger import LOCK_SECONDS, Ledger, os_user, sync_folder, utc_now
+from serving.ledger_events import LedgerEvent, LedgerState
+from serving.release_change import Digest
 
 PushOutcome = Literal["pushed", "adopted", "already live", "rolled back before"]
 
@@ -95,8 +96,8 @@ def push(
         destination: the model base path, a folder on a mounted file system.
         ledger: the release ledger.
         digest: gives a SavedModel folder's model digest.
-        keep_versions: how many of the newest versions to keep; all by default. The live one and the one that a
-            rollback would go back to are kept in any case.
+        keep_versions: how many of the newest versions to keep; all by default. The live one, the one that a
+            rollback would go back to, and those on trial are kept in any case.
 
     Raises:
         ReleaseError: the ledger is damaged, the base path is no local folder or cannot be written, or the copy is not
@@ -216,7 +217,7 @@ def prune(base_path: Path, ledger: Ledger, state: LedgerState, keep: int | None)
         return []
     folders = scan(base_path)
     present = [version for version in state.entries if folders.folder(version) and not state.entries[version].pruned]
-    kept = {*sorted(present, reverse=True)[:keep], state.live, state.previous}
+    kept = {*sorted(present, reverse=True)[:keep], state.live, state.previous, *state.trials}
     doomed = [version for version in present if version not in kept]
     for version in doomed:
         event = LedgerEvent(

@@ -34,7 +34,7 @@ def command(line: str | None, as_json: bool) -> None:
         style = "bold green" if release.status == "live" else None
         table.add_row(
             str(release.version),
-            release.status,
+            release.status if release.share is None else f"{release.status} {release.share:.4g}",
             (release.pushed_when or "-")[:19],
             release.who or "-",
             (release.model_digest or "-")[:12],

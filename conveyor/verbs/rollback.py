@@ -16,7 +16,10 @@ from conveyor.output import console, print_json
 @click.option("--reason", help="Why, for the release ledger.")
 @json_option
 def command(line: str | None, version: int | None, reason: str | None, as_json: bool) -> None:
-    """Put an earlier model version of LINE back, and record it. LINE may be left out when there is only one."""
+    """Put an earlier model version of LINE back, and record it. LINE may be left out when there is only one.
+
+    While there is a canary, it is what ends.
+    """
     from pipeline.record import base_path
     from serving.releases import rollback
 

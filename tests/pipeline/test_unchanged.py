@@ -13,7 +13,8 @@ from pipeline.record import NodeRecord, RunRecord, save
 from pipeline.state import State
 from pipeline.unchanged import inputs_digest, repeat_of, take_over
 from schema.line import Line
-from serving.ledger import Ledger, LedgerEvent
+from serving.ledger import Ledger
+from serving.ledger_events import LedgerEvent
 
 ME = "tests"
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.errors import ReleaseError
-from serving.ledger import Ledger, LedgerEvent, os_user, parse, replay, utc_now
+from serving.ledger import Ledger, os_user, utc_now
+from serving.ledger_events import LedgerEvent, parse, replay
 
 
 def event(kind: str, version: int | None, **more: object) -> LedgerEvent:

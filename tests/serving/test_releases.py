@@ -11,7 +11,8 @@ from schema.errors import ReleaseError
 from serving import base_path as base_path_module
 from serving import releases
 from serving.base_path import next_version, reconcile, scan
-from serving.ledger import Ledger, LedgerEvent
+from serving.ledger import Ledger, os_user
+from serving.ledger_events import LedgerEvent
 from serving.releases import rollback, table
 
 
@@ -88,7 +89,7 @@ def test_rollback_makes_the_server_see_the_old_version_only(line: Line) -> None:
     assert line.statuses() == {2: "rolled back", 1: "live"}
     last = line.ledger.read()[0][-1]
     assert (last.event, last.version, last.from_version, last.model_digest) == ("rollback", 1, 2, "digest-1")
-    assert last.who == releases.os_user()
+    assert last.who == os_user()
 
 
 def test_rollback_to_a_named_version_and_forward_again(line: Line) -> None:

@@ -17,7 +17,8 @@ from components.baseline.strategy import ServedModelStrategy
 from components.pusher.component import ReleasePusher
 from schema.errors import ReleaseError
 from schema.release import PusherConfig
-from serving.ledger import Ledger, LedgerEvent
+from serving.ledger import Ledger
+from serving.ledger_events import LedgerEvent
 from serving.model_digest import model_digest
 from serving.releases import rollback
 

@@ -126,34 +126,29 @@ def eval_config(config: EvaluationConfig, *, has_baseline: bool) -> dict[str, An
     """Returns the `tfma.EvalConfig` of an evaluation, as proto3 JSON.
 
     TFMA's change thresholds bound the raw difference (at most, for LOWER_IS_BETTER); ours bound the improvement (at
-    least). So their sign differs for metrics that are better when lower.
+    least). So their sign differs for metrics that are better when lower. Overall thresholds are given for the slice
+    without keys: what stands in TFMA's own field `thresholds` is held against every slice.
 
     Args:
         config: what to evaluate.
         has_baseline: whether there is a model to compare with. Without, there are no change thresholds.
     """
     specs = config.slicing_specs()
-    overall, sliced = specs[0], specs[1:]
-    metrics: dict[str, Any] = {
-        "thresholds": {n: _threshold(t, has_baseline) for n, t in sorted(overall.thresholds.items())}
-    }
     per_slice: dict[str, list[Any]] = {}
-    for spec in sliced:
+    for spec in specs:
         for name, threshold in sorted(spec.thresholds.items()):
-            entry = {"slicingSpecs": [_slicing_spec(spec)], "threshold": _threshold(threshold, has_baseline)}
-            per_slice.setdefault(name, []).append(entry)
-    metrics["perSliceThresholds"] = {
-        name: {"thresholds": [entry for entry in entries if entry["threshold"]]} for name, entries in per_slice.items()
+            if bounds := _threshold(threshold, has_baseline):
+                per_slice.setdefault(name, []).append({"slicingSpecs": [slicing_spec(spec)], "threshold": bounds})
+    metrics: dict[str, Any] = {
+        "perSliceThresholds": {name: {"thresholds": entries} for name, entries in sorted(per_slice.items())}
     }
-    metrics["thresholds"] = {name: value for name, value in metrics["thresholds"].items() if value}
-    metrics["perSliceThresholds"] = {n: v for n, v in metrics["perSliceThresholds"].items() if v["thresholds"]}
     models = [_model_spec(config, CANDIDATE if has_baseline else "")]
     if has_baseline:
         models.append({**_model_spec(config, BASELINE), "isBaseline": True})
     metrics["modelNames"] = [model["name"] for model in models]
     return {
         "modelSpecs": models,
-        "slicingSpecs": [_slicing_spec(spec) for spec in specs],
+        "slicingSpecs": [slicing_spec(spec) for spec in specs],
         "metricsSpecs": [metrics],
         "options": {"includeDefaultMetrics": False},
     }
@@ -179,7 +174,8 @@ def _model_spec(config: EvaluationConfig, name: str) -> dict[str, Any]:
     }
 
 
-def _slicing_spec(spec: SlicingSpec) -> dict[str, Any]:
+def slicing_spec(spec: SlicingSpec) -> dict[str, Any]:
+    """Returns a `tfma.SlicingSpec` as proto3 JSON."""
     result: dict[str, Any] = {}
     if spec.feature_keys:
         result["featureKeys"] = list(spec.feature_keys)

@@ -13,8 +13,10 @@ from components.evaluator.eval_config import (
     EvaluationConfig,
     eval_config_proto,
     metric_threshold,
+    slicing_spec,
 )
 from components.evaluator.results import Evaluation, Finding, SliceResult
+from components.evaluator.slices import matches
 
 
 def write_tfma_files(directory: str, config: EvaluationConfig, evaluation: Evaluation) -> None:
@@ -93,6 +95,12 @@ def _validation(config: EvaluationConfig, evaluation: Evaluation) -> Any:
     message = validation_result_pb2.ValidationResult(validation_ok=evaluation.blessed)
     message.missing_thresholds = not any(spec.thresholds for spec in config.slicing_specs())
     message.rubber_stamp = not evaluation.has_baseline
+    for spec in config.slicing_specs():
+        if spec.thresholds:
+            details = message.validation_details.slicing_details.add()
+            json_format.ParseDict(slicing_spec(spec), details.slicing_spec)
+            judged = (result for result in evaluation.slices if not result.too_small)
+            details.num_matching_slices = sum(matches(result.key, spec) for result in judged)
     keys = {result.slice: result.key for result in evaluation.slices}
     by_slice: dict[str, list[Finding]] = {}
     for failure in evaluation.failures:

@@ -38,9 +38,9 @@ import numpy as np
 from components.infra_validator import checks
 from components.infra_validator.checks import Check
 from components.infra_validator.rows import raw_columns
-from components.infra_validator.warm_up import FILE as WARM_UP_FILE
-from components.infra_validator.warm_up import replay
 from schema.errors import ConveyorError
+from serving.model_server.warm_up import FILE as WARM_UP_FILE
+from serving.model_server.warm_up import replay
 from serving.v1_loader import V1Model
 
 # What `import tensorflow` looks for and does without. A server has none of it, and without it the import takes 2.0 s

@@ -36,6 +36,9 @@ class EmbeddingBag(keras.layers.Layer):
         name: the layer's name.
 
     Input: int32 (batch, columns), the indices. Output: float32 (batch, sum(sizes)).
+
+    Attributes:
+        blocks: column, cardinality and size of each embedding, in the order in which they lie in the table.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class EmbeddingBag(keras.layers.Layer):
         blocks = np.asarray(cardinalities, np.int64) * sizes_
         starts = np.concatenate([[0], np.cumsum(blocks)[:-1]])
         within = np.concatenate([np.arange(s) for s in sizes_])
+        self.blocks = tuple(zip(columns, cardinalities, sizes, strict=True))
         self._length = int(blocks.sum())
         self._column = np.repeat(np.asarray(columns), sizes_).astype(np.int32)
         self._stride = np.repeat(sizes_, sizes_).astype(np.int32)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from components.dotted_path import imported_function
 from components.transform.plan import FeatureOutput, FeaturePlan
 from schema.errors import ConfigError
 from schema.training import ModelConfig, TrainerConfig
-
-Builder = Callable[..., Any]
 
 MAX_EMBEDDING = 8
 """The largest embedding that is chosen when the config names no size."""
@@ -161,7 +159,7 @@ def _prior(plan: FeaturePlan, task: str) -> float | list[float]:
 def _custom(path: str, plan: FeaturePlan, config: TrainerConfig, task: str, seed: int) -> Any:
     import keras
 
-    builder = _import(path)
+    builder = imported_function(path, "trainer.model.builder")
     keras.utils.set_random_seed(seed)  # so that a builder that names no seeds is reproducible all the same
     with _unnamed_inputs():
         model = builder(plan, config, task, seed=seed)
@@ -195,17 +193,3 @@ def _unnamed_inputs() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
         yield
-
-
-def _import(path: str) -> Builder:
-    module, _, name = path.rpartition(".")
-    try:
-        builder = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as e:
-        raise ConfigError(
-            f"trainer.model.builder must be the dotted path of a function. Got {path!r} instead ({e})",
-            hint="put the module on PYTHONPATH, or correct the path",
-        ) from e
-    if not callable(builder):
-        raise ConfigError(f"trainer.model.builder must be callable. Got {path!r}, a {type(builder).__name__}, instead")
-    return builder

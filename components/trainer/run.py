@@ -27,13 +27,13 @@ def run_fn(fn_args: Any) -> None:
     Args:
         fn_args: TFX's FnArgs. `train_files` and `eval_files` are the splits to learn from and to stop by.
             `custom_config` holds `config` (the sections trainer, task, label and seed, as a dict or JSON text),
-            `code_digest`, `state_dir`, and optionally `baseline` (directory of the SavedModel now served, for a warm
-            start; TFX's `base_model` input serves as well).
+            `code_digest`, `state_dir`, and optionally, for a warm start, `baseline` (directory of the SavedModel now
+            served; TFX's `base_model` input serves as well) and `baseline_digest` (its model digest).
 
     Writes:
         `serving_model_dir`: the SavedModel, see `components.trainer.export`.
-        `model_run_dir`: training.json (history, best epoch, temperature, ...), predictions.json (this model's answers
-            to the first rows) and TensorBoard logs.
+        `model_run_dir`: training.json (history, best epoch, temperature, what a warm start took over, ...),
+            predictions.json (this model's answers to the first rows) and TensorBoard logs.
 
     Raises:
         ConveyorError: no examples, a model builder that cannot be used, or a loss that is not finite.
@@ -46,10 +46,11 @@ def run_fn(fn_args: Any) -> None:
     from components.trainer.dataset import RawReader, load_split
     from components.trainer.export import write_saved_model
     from components.trainer.fit import fit
+    from components.trainer.layout import layout_of
     from components.trainer.model import build_model
     from components.trainer.outputs import OutputHead
     from components.trainer.tensorboard import write_logs
-    from components.trainer.warm_start import load_weights, save_weights
+    from components.trainer.warm_start import save_weights, warm_start
     from components.trainer.warm_up import write_warm_up
 
     started = time.perf_counter()
@@ -69,8 +70,11 @@ def run_fn(fn_args: Any) -> None:
     clock.lap("read")
 
     model = build_model(plan, config, task, seed=seed)
-    baseline = (fn_args.base_model or custom.get("baseline")) if config.warm_start else None
-    taken, left = load_weights(model, baseline) if baseline else ([], [])
+    layout = layout_of(model, plan, config.model, task, fn_args.transform_graph_path)
+    start = None
+    if config.warm_start:
+        given = (fn_args.base_model,) if fn_args.base_model else (custom.get("baseline"), custom.get("baseline_digest"))
+        start = warm_start(model, layout, *given)
     compiled = compile_model(model, config, plan=plan, task=task)
     folder = _checkpoint_dir(fn_args, sections, config, custom, [w.numpy() for w in model.weights])
     clock.lap("build")
@@ -85,7 +89,7 @@ def run_fn(fn_args: Any) -> None:
     write_saved_model(model, reader, head, fn_args.serving_model_dir)
     clock.lap("export")
     write_warm_up(fn_args.serving_model_dir, plan, task, canned)
-    save_weights(model, fn_args.serving_model_dir)
+    save_weights(model, layout, fn_args.serving_model_dir)
 
     run_dir = fn_args.model_run_dir
     tf.io.gfile.makedirs(run_dir)
@@ -114,7 +118,7 @@ def run_fn(fn_args: Any) -> None:
             "rows": {"train": len(train), "validation": len(validation)},
             "parameters": int(sum(np.prod(w.shape) for w in model.weights)),
             "trainer": config.model_dump(mode="json"),
-            "warm_start": {"taken": taken, "initial": left} if baseline else None,
+            "warm_start": start,
             "seconds": {**seconds, "total": time.perf_counter() - started},
         },
     )

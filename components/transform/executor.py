@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,43 @@ from schema.features import Categorical, TransformConfig
 from schema.ingest import Label
 
 ANALYSIS_FOLDER = "analysis"
+OWN_FOLDER = "own"
+"""Below the analyses: what spans contributed to the analyzers of a line's own function."""
+
 RECIPE_FOLDER = "recipe"
 IN_PROCESS_BYTES = 16 << 20
 """Less (compressed) data than this is analysed in this process: a Beam pipeline alone would take longer."""
 
 _BUILT_IN = "components.transform.preprocessing.preprocessing_fn"
 _WITH_OWN = "components.transform.own_function.preprocessing_fn"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What there is to trace.
+
+    Attributes:
+        config: the component's config, as it came.
+        transform: its section `transform`.
+        label: its section `label`.
+        columns: the columns of the data schema.
+        analysis: the merged analysis of the spans.
+        input_dict: TFX's input artifacts.
+        output_dict: TFX's output artifacts.
+    """
+
+    config: dict[str, Any]
+    transform: TransformConfig
+    label: Label
+    columns: RawColumns
+    analysis: Analysis
+    input_dict: dict[str, list[Any]]
+    output_dict: dict[str, list[Any]]
+
+    @property
+    def uri(self) -> str:
+        """The folder of the transform graph."""
+        return str(artifact_utils.get_single_uri(self.output_dict["transform_graph"]))
 
 
 class TransformExecutor(base_beam_executor.BaseBeamExecutor):
@@ -55,7 +87,8 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
         transform = TransformConfig.model_validate(config["transform"])
         label = Label.model_validate(config["label"])
         folder = artifact_utils.get_single_uri(input_dict["schema"])
-        columns = raw_columns(io_utils.SchemaReader().read(os.path.join(folder, "schema.pbtxt")), label.name)
+        schema = io_utils.SchemaReader().read(os.path.join(folder, "schema.pbtxt"))
+        columns = raw_columns(schema, label.name)
         if columns.label_type is None:
             raise ConfigError(
                 f"label.name must be a column of the data schema. Got {label.name!r} instead",
@@ -69,14 +102,16 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
         if not own:
             analyzed |= {c: t for c, t in columns.types.items() if c not in transform.exclude}
         spans = group_spans(trains, analyzed, _capacity(transform))
-        analysis, fresh = self._analysis(spans, analyzed, _capacity(transform), exec_properties["state_dir"])
+        state_dir = exec_properties["state_dir"]
+        analysis, fresh = self._analysis(spans, analyzed, _capacity(transform), state_dir)
         if not analysis.rows:
             raise DataRejected("the train split must have records. Got none instead")
 
+        task = _Task(config, transform, label, columns, analysis, input_dict, output_dict)
         if own:
-            plan = self._trace_own(config, transform, label, columns, analysis, input_dict, output_dict)
+            plan, fresh = self._trace_own(task, schema, spans, Path(state_dir) / ANALYSIS_FOLDER / OWN_FOLDER)
         else:
-            plan = self._trace_built_in(config, transform, label, columns, analysis, input_dict, output_dict)
+            plan = self._trace_built_in(task)
         save_plan(plan, artifact.uri)
         for name, value in (
             ("spans", len(spans)),
@@ -110,63 +145,54 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
             known[span.key] = read_analysis(analysis_path(folder, span))
         return merge_all([a for a in (known[span.key] for span in spans) if a is not None]), len(pending)
 
-    def _trace_built_in(
-        self,
-        config: dict[str, Any],
-        transform: TransformConfig,
-        label: Label,
-        columns: RawColumns,
-        analysis: Analysis,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-    ) -> FeaturePlan:
-        choices = choose(transform, columns.types, analysis, nominal=columns.nominal, times=config.get("times") or {})
-        compiled = compile_recipe(choices, transform.crosses, analysis, label, config["task"])
-        folder = Path(artifact_utils.get_single_uri(output_dict["transform_graph"])) / RECIPE_FOLDER
+    def _trace_built_in(self, task: _Task) -> FeaturePlan:
+        config, columns, analysis = task.config, task.columns, task.analysis
+        times = config.get("times") or {}
+        choices = choose(task.transform, columns.types, analysis, nominal=columns.nominal, times=times)
+        compiled = compile_recipe(choices, task.transform.crosses, analysis, task.label, config["task"])
+        folder = Path(task.uri) / RECIPE_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECIPE_FILE).write_text(compiled.recipe.canonical() + "\n", encoding="utf-8")
         for name, entries in compiled.vocabularies.items():
             (folder / name).write_bytes(b"".join(entry + b"\n" for entry in entries))
-        self._trace(_BUILT_IN, {"recipe_dir": str(folder)}, input_dict, output_dict)
+        self._trace(_BUILT_IN, {"recipe_dir": str(folder)}, task)
         left_out = compiled.plan.left_out | {c: "not in the SERVING environment" for c in columns.not_served}
         return compiled.plan.model_copy(update={"left_out": left_out})
 
-    def _trace_own(
-        self,
-        config: dict[str, Any],
-        transform: TransformConfig,
-        label: Label,
-        columns: RawColumns,
-        analysis: Analysis,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-    ) -> FeaturePlan:
-        plan = plan_label(label, config["task"], analysis.columns[label.name])
+    def _trace_own(self, task: _Task, schema: Any, spans: list[SpanFiles], store: Path) -> tuple[FeaturePlan, int]:
+        """Returns the plan, and of how many spans records were read."""
+        from components.transform.own_analyzers import own_analyzers
+        from components.transform.own_graph import write_graph
+
+        label = plan_label(task.label, task.config["task"], task.analysis.columns[task.label.name])
         custom_config = {
-            "preprocessing_fn": transform.preprocessing_fn,
-            "label": plan.model_dump(mode="json"),
-            "label_type": columns.label_type,
-            "config": config,
+            "preprocessing_fn": task.transform.preprocessing_fn,
+            "label": label.model_dump(mode="json"),
+            "label_type": task.columns.label_type,
+            "config": task.config,
         }
-        self._trace(_WITH_OWN, custom_config, input_dict, output_dict)
-        uri = artifact_utils.get_single_uri(output_dict["transform_graph"])
-        served = {c: t for c, t in columns.types.items() if c not in transform.exclude}
-        return plan_of_graph(uri, plan, served, analysis)
+        analyzers = own_analyzers(schema, custom_config)
+        if analyzers is None:
+            self._trace(_WITH_OWN, custom_config, task)
+            fresh = 0
+        else:
+            fresh = write_graph(analyzers, spans, store, Path(task.uri), self._make_beam_pipeline)
+        served = {c: t for c, t in task.columns.types.items() if c not in task.transform.exclude}
+        return plan_of_graph(task.uri, label, served, task.analysis), fresh
 
     def _trace(
         self,
         function: str,
         custom_config: dict[str, Any],
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
+        task: _Task,
     ) -> None:
-        """TFX's own executor. Without analyzers it traces in place and reads no record."""
+        """TFX's own executor, which traces a function without analyzers in place and reads no record."""
         from tfx.components.transform import executor
         from tfx.utils import json_utils
 
         executor.Executor(self._context).Do(
-            input_dict,
-            output_dict,
+            task.input_dict,
+            task.output_dict,
             {
                 "preprocessing_fn": function,
                 "custom_config": json_utils.dumps(custom_config),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable
 from typing import Any
 
+from components.dotted_path import imported_function
 from components.transform.plan import LabelPlan
 from components.transform.preprocessing import transform_label
 from components.transform.raw_tensors import dense
-from schema.errors import ConfigError
+
+CONFIG_KEY = "transform.preprocessing_fn"
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
@@ -24,29 +24,10 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Returns:
         What the function returned, without the label's own key, and the transformed label.
     """
-    function = own_function(custom_config["preprocessing_fn"])
+    function = imported_function(custom_config["preprocessing_fn"], CONFIG_KEY)
     takes_config = "custom_config" in inspect.signature(function).parameters
     features = dict(function(inputs, custom_config=custom_config["config"]) if takes_config else function(inputs))
     label = LabelPlan.model_validate(custom_config["label"])
     features.pop(label.name, None)
     features[label.key] = transform_label(label, dense(inputs[label.name], custom_config["label_type"]))
     return features
-
-
-def own_function(path: str) -> Callable[..., Any]:
-    """Imports a function by its dotted path.
-
-    Raises:
-        ConfigError: there is no such function.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as e:
-        raise ConfigError(
-            f"transform.preprocessing_fn must be the dotted path of a function. Got {path!r} instead ({e})",
-            hint="the module must be importable from the folder of the line.yaml or an installed package",
-        ) from e
-    if not callable(function):
-        raise ConfigError(f"transform.preprocessing_fn must be the dotted path of a function. Got {path!r} instead")
-    return function

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,8 @@ import pyarrow as pa
 
 from components.transform.analysis import ANALYSIS_VERSION, Analysis, analyze
 from components.transform.counts import DEFAULT_CAPACITY
+from data.fingerprint import file_sha256
+from data.whole_file import replace_text
 from schema.base import sha256_json
 from schema.errors import DataRejected
 
@@ -67,7 +68,7 @@ def group_spans(
                     "version": ANALYSIS_VERSION,
                     "columns": dict(columns),
                     "capacity": capacity,
-                    "files": [_digest(p) for p in paths],
+                    "files": [file_sha256(p) for p in paths],
                 }
             ),
         )
@@ -104,12 +105,7 @@ def analyze_span(span: SpanFiles, columns: Mapping[str, str], capacity: int, fol
         The key of the span.
     """
     text = analyze(_batches(span.paths, columns), columns, capacity).dumps()
-    target = analysis_path(folder, span)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # two workers may do the same span: each writes a file of its own, and the names are swapped at once
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, target)
+    replace_text(analysis_path(folder, span), text)
     return span.key
 
 
@@ -143,11 +139,3 @@ def _batches(paths: Sequence[str], columns: Mapping[str, str]) -> Iterator[tuple
                     )
                 values[name] = pa.array(column.values.numpy(), arrow_types[columns[name]])
             yield int(batch.shape[0]), values
-
-
-def _digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

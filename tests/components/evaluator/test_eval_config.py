@@ -61,13 +61,18 @@ def test_golden_with_a_baseline() -> None:
         "metricsSpecs": [
             {
                 "modelNames": ["candidate", "baseline"],
-                "thresholds": {
-                    "auc": {
-                        "valueThreshold": {"lowerBound": 0.8},
-                        "changeThreshold": {"direction": "HIGHER_IS_BETTER", "absolute": -0.005},
-                    }
-                },
                 "perSliceThresholds": {
+                    "auc": {
+                        "thresholds": [
+                            {
+                                "slicingSpecs": [{}],
+                                "threshold": {
+                                    "valueThreshold": {"lowerBound": 0.8},
+                                    "changeThreshold": {"direction": "HIGHER_IS_BETTER", "absolute": -0.005},
+                                },
+                            }
+                        ]
+                    },
                     "binary_crossentropy": {
                         "thresholds": [
                             {
@@ -75,7 +80,7 @@ def test_golden_with_a_baseline() -> None:
                                 "threshold": {"changeThreshold": {"direction": "LOWER_IS_BETTER", "relative": -0.1}},
                             }
                         ]
-                    }
+                    },
                 },
             }
         ],
@@ -89,8 +94,9 @@ def test_golden_without_a_baseline_has_one_nameless_model_and_no_change_threshol
     assert golden["metricsSpecs"] == [
         {
             "modelNames": [""],
-            "thresholds": {"auc": {"valueThreshold": {"lowerBound": 0.8}}},
-            "perSliceThresholds": {},
+            "perSliceThresholds": {
+                "auc": {"thresholds": [{"slicingSpecs": [{}], "threshold": {"valueThreshold": {"lowerBound": 0.8}}}]}
+            },
         }
     ]
 

@@ -1,141 +1,16 @@
-"""The Evaluator on real SavedModels and record files.
-
-A model here gives back the probability or the number that a row carries in a column of its own (`p` for the candidate,
-`p_before` for the baseline), so that every metric is known beforehand.
-"""
+"""The Evaluator on real SavedModels and record files (see `known_models.py`)."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from components.evaluator.eval_config import EvaluationConfig
-from components.evaluator.results import Evaluation, SliceResult, read_evaluation
-from schema.release import EvaluatorConfig
-
-CLASSES = {"binary_classification": ("no", "yes"), "multiclass_classification": ("Card", "Cash", "Other")}
-Row = dict[str, Any]
-
-
-def save_model(directory: Path, task: str, column: str) -> None:
-    """A SavedModel with the signatures `serving_default` and `evaluation` of the project's models."""
-    import tensorflow as tf
-
-    classes = CLASSES.get(task, ())
-
-    class Model(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
-        def serve(self, examples: Any) -> Any:
-            width = max(len(classes) - 1, 1)
-            given = tf.io.parse_example(
-                examples, {column: tf.io.FixedLenFeature([width], tf.float32, [math.nan] * width)}
-            )[column]
-            if task == "regression":
-                return {"predictions": given}
-            names = tf.tile(tf.constant([[c.encode() for c in classes]]), [tf.shape(given)[0], 1])
-            first = 1.0 - tf.reduce_sum(given, axis=1, keepdims=True)
-            return {"probabilities": tf.concat([first, given], axis=1), "classes": names, "scores": given[:, -1:]}
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
-        def evaluation(self, examples: Any) -> Any:
-            if task == "regression":
-                spec = tf.io.FixedLenFeature([], tf.float32, math.nan)
-                return {"label_xf": tf.io.parse_example(examples, {"label": spec})["label"]}
-            spec = tf.io.FixedLenFeature([], tf.string, "")
-            text = tf.io.parse_example(examples, {"label": spec})["label"]
-            index = tf.constant(-1, tf.int64) * tf.ones_like(text, tf.int64)
-            for i, name in enumerate(classes):
-                index = tf.where(text == name, tf.constant(i, tf.int64), index)
-            return {"label_xf": index}
-
-    model = Model()
-    tf.saved_model.save(
-        model,
-        str(directory / "Format-Serving"),
-        signatures={"serving_default": model.serve, "evaluation": model.evaluation},
-    )
-
-
-def write_records(path: Path, rows: Sequence[Row]) -> None:
-    """A GZIP TFRecord file of tf.Examples; a None is a missing value."""
-    import tensorflow as tf
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-        for row in rows:
-            example = tf.train.Example()
-            for name, value in row.items():
-                feature = example.features.feature[name]
-                values = value if isinstance(value, tuple) else (value,)
-                if isinstance(value, str):
-                    feature.bytes_list.value[:] = [value.encode()]
-                elif isinstance(value, int):
-                    feature.int64_list.value[:] = [value]
-                elif value is not None:
-                    feature.float_list.value[:] = values
-                else:
-                    del example.features.feature[name]
-            writer.write(example.SerializeToString(deterministic=True))
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    root = tmp_path_factory.mktemp("models")
-
-    def model(task: str, column: str) -> Path:
-        directory = root / task / column
-        if not directory.exists():
-            save_model(directory, task, column)
-        return directory
-
-    return model
-
-
-def artifact(kind: Any, uri: Path, number: int = 1) -> Any:
-    from tfx.types import standard_artifacts
-
-    result = getattr(standard_artifacts, kind)()
-    result.uri, result.id = str(uri), number
-    if kind == "Examples":
-        result.split_names = json.dumps(["train", "eval"])
-    return result
-
-
-def evaluate(
-    tmp_path: Path, config: EvaluationConfig, candidate: Path, baseline: Path | None = None
-) -> tuple[Evaluation, Any]:
-    """Runs the executor on the records under `tmp_path/examples`; returns the result and the blessing."""
-    from components.evaluator.executor import Executor
-
-    config.check()
-    inputs = {"examples": [artifact("Examples", tmp_path / "examples")], "model": [artifact("Model", candidate, 7)]}
-    inputs["baseline_model"] = [artifact("Model", baseline, 8)] if baseline else []
-    (tmp_path / "blessing").mkdir(exist_ok=True)
-    outputs = {
-        "evaluation": [artifact("ModelEvaluation", tmp_path / "evaluation")],
-        "blessing": [artifact("ModelBlessing", tmp_path / "blessing")],
-    }
-    Executor().Do(inputs, outputs, {"config": config.canonical(), "code_digest": ""})
-    return read_evaluation(tmp_path / "evaluation"), outputs["blessing"][0]
-
-
-def records(tmp_path: Path, *files: Sequence[Row]) -> None:
-    for i, rows in enumerate(files):
-        write_records(tmp_path / "examples" / "Split-eval" / f"span-{i:05d}-data_tfrecord-00000-of-00001.gz", rows)
-
-
-def by_name(evaluation: Evaluation) -> dict[str, SliceResult]:
-    return {result.slice: result for result in evaluation.slices}
-
-
-def line(task: str, **evaluator: Any) -> EvaluationConfig:
-    return EvaluationConfig(task=task, label="label", evaluator=EvaluatorConfig.model_validate(evaluator))  # type: ignore[arg-type]
+from components.evaluator.results import Evaluation
+from tests.components.evaluator.known_models import Row, artifact, by_name, evaluate, line, records
 
 
 def trip(payment: str | None, hour: int, miles: float | None, yes: bool | None, p: float, p_before: float) -> Row:
@@ -232,24 +107,6 @@ def test_the_blessing_is_as_tfx_writes_it(binary: tuple[Evaluation, Any, Path]) 
     assert blessing.get_int_custom_property("baseline_model_id") == 8
 
 
-def test_tfma_reads_the_results(binary: tuple[Evaluation, Any, Path]) -> None:
-    import tensorflow_model_analysis as tfma
-
-    evaluation, _, tmp_path = binary
-    directory = str(tmp_path / "evaluation")
-    validation = tfma.load_validation_result(directory)
-    assert not validation.validation_ok
-    assert [f.metric_key.name for s in validation.metric_validations_per_slice for f in s.failures] == [
-        "binary_accuracy"
-    ] * 2
-    loaded = tfma.load_eval_result(directory, model_name="candidate")
-    metrics = loaded.get_metrics_for_slice((("hour", 5), ("payment_type", "Card")))
-    ours = by_name(evaluation)["hour=5,payment_type=Card"]
-    assert metrics["binary_accuracy"]["doubleValue"] == ours.metrics["binary_accuracy"] == 0.4
-    assert metrics["binary_accuracy_diff"]["doubleValue"] == pytest.approx(-0.4)
-    assert {model.name for model in loaded.config.model_specs} == {"candidate", "baseline"}
-
-
 def test_results_are_the_same_bytes_in_shards_through_beam(
     binary: tuple[Evaluation, Any, Path],
     models: Callable[[str, str], Path],
@@ -333,66 +190,3 @@ def test_regression_metrics(models: Callable[[str, str], Path], tmp_path: Path) 
     assert overall["root_mean_squared_error"] == pytest.approx(math.sqrt(1.25 / 4))
     assert overall["r_squared"] == pytest.approx(1 - 1.25 / 10)
     assert by_name(evaluation)["hour=0"].metrics["mean_absolute_error"] == 0.75
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("task", ["binary_classification", "regression"])
-def test_metrics_are_tfmas_own(task: str, models: Callable[[str, str], Path], tmp_path: Path) -> None:
-    """TFMA's stock evaluation of the same rows, model and slices gives the same numbers."""
-    import tensorflow_model_analysis as tfma
-
-    from components.evaluator.eval_config import eval_config_proto
-
-    rng = np.random.default_rng(1)
-    rows: list[Row] = []
-    for i in range(300):
-        p = float(np.float32(rng.uniform(0.02, 0.98)))
-        yes: Any = bool(rng.uniform() < p)
-        label = ("yes" if yes else "no") if task == "binary_classification" else float(np.float32(p + rng.normal()))
-        rows.append({"label": label, "p": p, "hour": i % 2})
-    records(tmp_path, rows)
-    config = line(
-        task,
-        slicing_specs=[{"feature_keys": ["hour"]}],
-        thresholds={"mean_label": {"value_threshold": {"lower_bound": -9}}},
-    )
-    evaluation, _ = evaluate(tmp_path, config, models(task, "p"))
-    classes = {
-        "binary_classification": {
-            "example_count": ("ExampleCount", 0),
-            "auc": ("AUC", 1e-4),
-            "auc_precision_recall": ("AUCPrecisionRecall", 1e-3),
-            "binary_accuracy": ("BinaryAccuracy", 0),
-            "binary_crossentropy": ("BinaryCrossEntropy", 1e-6),
-            "precision": ("Precision", 1e-9),
-            "recall": ("Recall", 1e-9),
-            "mean_label": ("MeanLabel", 1e-9),
-            "mean_prediction": ("MeanPrediction", 1e-6),
-            "calibration": ("Calibration", 1e-6),
-        },
-        "regression": {
-            "example_count": ("ExampleCount", 0),
-            "mean_absolute_error": ("MeanAbsoluteError", 1e-6),
-            "mean_squared_error": ("MeanSquaredError", 1e-6),
-            "mean_label": ("MeanLabel", 1e-6),
-            "mean_prediction": ("MeanPrediction", 1e-6),
-        },
-    }[task]
-    stock = eval_config_proto(config, has_baseline=False)
-    del stock.metrics_specs[:]
-    stock.metrics_specs.add(metrics=[tfma.MetricConfig(class_name=name) for name, _ in classes.values()])
-    if task == "binary_classification":
-        # the probability of the positive class; of two columns TFMA's binary metrics would make two predictions
-        stock.model_specs[0].prediction_key = "scores"
-    path = str(models(task, "p") / "Format-Serving")
-    result = tfma.run_model_analysis(
-        eval_shared_model=tfma.default_eval_shared_model(path, eval_config=stock),
-        eval_config=stock,
-        data_location=str(tmp_path / "examples" / "Split-eval" / "*"),
-        output_path=str(tmp_path / "stock"),
-    )
-    for ours in evaluation.slices:
-        theirs = result.get_metrics_for_slice(ours.key)
-        for name, (stock_class, tolerance) in classes.items():
-            stock_name = {"AUCPrecisionRecall": "auc_precision_recall"}.get(stock_class, name)
-            assert ours.metrics[name] == pytest.approx(theirs[stock_name]["doubleValue"], abs=tolerance, rel=1e-9), name

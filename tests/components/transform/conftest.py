@@ -85,7 +85,7 @@ def _schema(types: Mapping[str, str], label: str) -> str:
 
 @pytest.fixture(scope="session")
 def run_transform(tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """Returns run(spans, types, transform, label=…, task=…, state=…, times=…): the executor's transform graph."""
+    """Returns run(spans, types, transform, label=…, task=…, state=…, times=…, schema_types=…): the transform graph."""
 
     def run(
         spans: Mapping[int, Rows],
@@ -96,6 +96,7 @@ def run_transform(tmp_path_factory: pytest.TempPathFactory) -> Runner:
         task: str = "binary_classification",
         state: Path | None = None,
         times: Mapping[str, str] | None = None,
+        schema_types: Mapping[str, str] | None = None,
     ) -> Graph:
         from tfx.types import standard_artifacts
 
@@ -105,7 +106,7 @@ def run_transform(tmp_path_factory: pytest.TempPathFactory) -> Runner:
         label = label or {"name": "y"}
         write_spans(base / "examples", spans, types)
         (base / "schema").mkdir()
-        (base / "schema" / "schema.pbtxt").write_text(_schema(types, label["name"]))
+        (base / "schema" / "schema.pbtxt").write_text(_schema(schema_types or types, label["name"]))
         (base / "graph").mkdir()
         examples, schema = standard_artifacts.Examples(), standard_artifacts.Schema()
         graph = standard_artifacts.TransformGraph()

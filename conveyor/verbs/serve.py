@@ -1,0 +1,130 @@
+"""`conveyor serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conveyor.options import json_option, line_argument, open_line
+from conveyor.output import console, print_json
+
+if TYPE_CHECKING:
+    from serving.line_server.server import LineServer, ServedLine
+
+
+@click.command(name="serve", short_help="Serve the live model of a line by gRPC and REST.")
+@line_argument
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="gRPC's port; 0: any.")
+@click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="REST's; 0: any.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "embedded", "tensorflow_model_server", "docker"]),
+    default="auto",
+    show_default=True,
+    help="Which server answers; auto takes tensorflow_model_server when it is on the PATH.",
+)
+@click.option("--verify/--no-verify", default=None, help="Load only models whose digest is the ledger's.")
+@json_option
+def command(
+    line: str,
+    environment: str | None,
+    host: str,
+    port: int,
+    rest_port: int,
+    backend: str,
+    verify: bool | None,
+    as_json: bool,
+) -> None:
+    """Serve what the release ledger of LINE says is live, and follow it: pushes, canaries, rollbacks.
+
+    The API is TensorFlow Serving's. Requests and answers are kept as the line's serving.capture says. /healthz answers
+    while the process lives, /readyz once a model is available. SIGTERM finishes the requests under way, then exits 0.
+    """
+    from serving.line_server.binary import choose_backend
+
+    served = _served_line(line, environment)
+    chosen = choose_backend(backend)
+    if chosen == "embedded":
+        from serving.line_server.server import LineServer
+
+        verify = served.config.verify if verify is None else verify
+        server = LineServer(served, host=host, port=port, rest_port=rest_port, verify=verify)
+        server.run(lambda running: _announce(running, served, host, as_json))
+        return
+    _serve_with_binary(served, chosen, host, port, rest_port, verify)
+
+
+def _served_line(line: str, environment: str | None) -> ServedLine:
+    from serving.line_server.server import ServedLine
+
+    loaded, state = open_line(line, environment)
+    config = loaded.line.serving
+    key = loaded.secrets.get("serving.capture.hash_key")
+    if key is not None:
+        config = config.model_copy(update={"capture": config.capture.model_copy(update={"hash_key": key})})
+    return ServedLine(
+        name=loaded.line.name,
+        base_path=state.base_path(loaded.line.pusher.push_destination).absolute(),
+        ledger=state.ledger.absolute(),
+        capture=state.capture.absolute(),
+        config=config,
+        config_folder=Path(loaded.files[0]).absolute().parent,
+    )
+
+
+def _announce(server: LineServer, served: ServedLine, host: str, as_json: bool) -> None:
+    from serving.line_server.sample import curl_line, grpcurl_line, sample_request, write_protoset
+
+    split = server.models.split
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    grpc, rest = f"{shown}:{server.port}", f"{shown}:{server.rest_port}"
+    tls, token = served.config.tls is not None, served.config.tokens_file is not None
+    request = None if split.stable is None else sample_request(served.base_path / str(split.stable), served.name)
+    lines = {}
+    if request is not None:
+        protoset = served.ledger.parent / "prediction_service.protoset"
+        write_protoset(protoset)
+        lines = {
+            "curl": curl_line(request, rest, tls=tls, token=token),
+            "grpcurl": grpcurl_line(request, grpc, protoset, tls=tls, token=token),
+        }
+    if as_json:
+        versions = {"version": split.stable, "canary": split.canary, "shadow": split.shadow}
+        print_json({"model": served.name, "grpc": grpc, "rest": rest, **versions, **lines})
+        return
+    out = console()
+    out.print(f"{served.name}: gRPC {grpc}, REST http{'s' if tls else ''}://{rest}", highlight=False)
+    if split.stable is None:
+        out.print(f"no version yet; conveyor run {served.name} pushes the first, and it is served at once")
+        return
+    trial = f", version {split.canary} as canary for {split.share:.4g} of the requests" if split.canary else ""
+    out.print(f"version {split.stable} is live{trial}", highlight=False)
+    for text in lines.values():
+        # Not the console's print: a line that is wrapped cannot be pasted.
+        click.echo(text)
+
+
+def _serve_with_binary(
+    served: ServedLine, backend: str, host: str, port: int, rest_port: int, verify: bool | None
+) -> None:
+    from schema.errors import ConveyorError, UsageError
+    from serving.ledger import Ledger
+    from serving.line_server.binary import BinaryServer
+
+    if verify or served.config.tls or served.config.tokens_file:
+        raise UsageError(
+            f"--backend {backend} knows neither --verify nor serving.tls nor serving.tokens_file",
+            hint="put `conveyor gateway` in front of it for those, or take --backend embedded",
+        )
+    if port == 0 or rest_port == 0:
+        raise UsageError(f"--backend {backend} needs ports of its own. Got --port {port} and --rest-port {rest_port}")
+    server = BinaryServer(served.name, served.base_path, Ledger(served.ledger), served.ledger.parent, backend)  # type: ignore[arg-type]
+    console().print(f"{served.name}: {backend} on gRPC {host}:{port}, REST {host}:{rest_port}", highlight=False)
+    code = server.run(host=host, port=port, rest_port=rest_port)
+    if code:
+        raise ConveyorError(
+            f"{backend} ended with exit code {code}; its last words are above", hint="correct that and serve again"
+        )

@@ -1,0 +1,1 @@
+"""The served line: the embedded server, led by the release ledger."""

@@ -48,7 +48,6 @@ setup(
     package_data={
         "data": ["*/line.yaml", "*/line.*.yaml"],
         "schema": ["*/schema.pbtxt"],
-        "conveyor": ["templates/*", "templates/*/*"],
     },
     include_package_data=False,
     zip_safe=False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata, util
 from pathlib import Path
 
@@ -28,10 +28,13 @@ def module_file(module: str, root: Path) -> Path | None:
 
 
 def imported_modules(source: str, module: str, *, is_package: bool) -> set[str]:
-    """Returns the names that `source` imports, inside functions too, as absolute dotted names."""
+    """Returns the names that `source` imports, inside functions too, as absolute dotted names.
+
+    What is imported for type checkers only is left out: it does not run.
+    """
     found: set[str] = set()
     package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    for node in _nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -42,6 +45,17 @@ def imported_modules(source: str, module: str, *, is_package: bool) -> set[str]:
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
     return found
+
+
+def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            todo.extend(node.orelse)
+        else:
+            todo.extend(ast.iter_child_nodes(node))
 
 
 @functools.cache

@@ -49,14 +49,18 @@ def create_pipeline(
 
 def metadata_connection_config(config: MetadataConfig, state: State, secrets: Mapping[str, str]) -> Any:
     """Returns how to reach ML Metadata (a ConnectionConfig proto)."""
-    from tfx.orchestration import metadata
-
     if config.backend == "mysql":
-        return metadata.mysql_metadata_connection_config(
-            host=config.host,
+        from ml_metadata.proto import metadata_store_pb2
+
+        server = metadata_store_pb2.MySQLDatabaseConfig(
+            # By the name localhost the client takes no port: it looks for a socket file where its builder had one.
+            host="127.0.0.1" if config.host == "localhost" else config.host,
             port=config.port,
             database=config.database,
-            username=config.user,
+            user=config.user,
             password=secrets.get("metadata.password", ""),
         )
+        return metadata_store_pb2.ConnectionConfig(mysql=server)
+    from tfx.orchestration import metadata
+
     return metadata.sqlite_metadata_connection_config(str(state.metadata_db))

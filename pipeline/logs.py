@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -30,8 +31,7 @@ def quiet_to_file(path: Path, *, secrets: Sequence[str] = ()) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(path.open("a", encoding="utf-8", errors="replace"))
         handler = logging.StreamHandler(log)
-        handler.addFilter(_Mask(secrets))
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        handler.setFormatter(_Masking(secrets))
         root = logging.getLogger()
         before, level = root.handlers[:], root.level
         root.handlers[:] = [handler]
@@ -49,20 +49,34 @@ def quiet_to_file(path: Path, *, secrets: Sequence[str] = ()) -> Iterator[None]:
             root.setLevel(level)
 
 
-class _Mask(logging.Filter):
-    """Masks secrets in log records."""
+class _Masking(logging.Formatter):
+    """Masks secrets in whatever a record comes to, its stack trace too."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        super().__init__()
-        self._secrets = [secret for secret in secrets if secret]
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
+        # The longest first: one may be a part of another.
+        self._spellings = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        if self._secrets:
-            message = record.getMessage()
-            for secret in self._secrets:
-                message = message.replace(secret, "***")
-            record.msg, record.args = message, None
-        return True
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        for spelling in self._spellings:
+            text = text.replace(spelling, "***")
+        return text
+
+
+def _spellings(secret: str) -> set[str]:
+    """Returns how a secret may stand in a log: as it is, in JSON, in a repr, in a proto's text; these quoted, too."""
+    found = {secret}
+    for _ in range(2):
+        found |= {quoted[1:-1] for text in found for quoted in (json.dumps(text), repr(text))}
+        found |= {_in_proto_text(text) for text in found}
+    return found - {""}
+
+
+def _in_proto_text(text: str) -> str:
+    named = {0x0A: r"\n", 0x0D: r"\r", 0x09: r"\t", 0x22: r"\"", 0x27: r"\'", 0x5C: r"\\"}
+    return "".join(named.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}") for byte in text.encode())
 
 
 def _route_absl(handler: logging.Handler) -> None:

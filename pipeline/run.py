@@ -22,6 +22,7 @@ from pipeline.findings import describe_artifact, finding
 from pipeline.identity import new_run_id, provenance
 from pipeline.inputs import RunInputs, resolve_inputs
 from pipeline.logs import quiet_to_file
+from pipeline.metadata_server import check_metadata_server
 from pipeline.outcome import read_outcome
 from pipeline.record import RunRecord
 from pipeline.runner import run_dag
@@ -125,6 +126,11 @@ def _carry_out(
     listener = _Listener(state, run, observe)
     validates = options.until is None or NODES.index(options.until) >= NODES.index("InfraValidator")
     try:
+        if loaded.line.metadata.backend == "mysql":
+            from pipeline.graph import metadata_connection_config
+
+            connection = metadata_connection_config(loaded.line.metadata, state, loaded.secrets)
+            check_metadata_server(connection, ", ".join(map(str, loaded.files)))
         # The probe's import of TensorFlow goes on beside ours.
         with standing_by() if validates else contextlib.nullcontext():
             from pipeline.graph import create_pipeline

@@ -9,6 +9,8 @@ from typing import Any
 
 from pipeline.events import Listener, NodeEvent, listening
 
+LOCAL_RUNNER = "pipeline.local_beam.LocalRunner"
+
 
 def run_dag(pipeline: Any, run_id: str, listener: Listener, *, until: str | None = None) -> None:
     """Carries out a TFX pipeline in this process.
@@ -39,7 +41,7 @@ def run_dag(pipeline: Any, run_id: str, listener: Listener, *, until: str | None
         listener(event)
 
     try:
-        with listening(run_id, record), _bare_argv():
+        with listening(run_id, record), _beam_stays_here():
             ObservedBeamDagRunner().run_with_ir(ir)
     except Exception:
         if failures:
@@ -48,11 +50,14 @@ def run_dag(pipeline: Any, run_id: str, listener: Listener, *, until: str | None
 
 
 @contextlib.contextmanager
-def _bare_argv() -> Iterator[None]:
-    # Beam's default options read sys.argv, where our own flags would be taken for Beam's.
-    argv = sys.argv
-    sys.argv = argv[:1]
+def _beam_stays_here() -> Iterator[None]:
+    """Runs a block whose Beam pipelines, unless they say otherwise, take our runner and no flags of ours."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    # Beam reads sys.argv for options that nobody has given. TFX makes the pipeline that starts the nodes with none.
+    argv, runner = sys.argv, StandardOptions.DEFAULT_RUNNER
+    sys.argv, StandardOptions.DEFAULT_RUNNER = argv[:1], LOCAL_RUNNER
     try:
         yield
     finally:
-        sys.argv = argv
+        sys.argv, StandardOptions.DEFAULT_RUNNER = argv, runner

@@ -67,6 +67,11 @@ class State:
         """A folder a run: its record, its log and its events."""
         return self.root / "runs"
 
+    @property
+    def capture(self) -> Path:
+        """Captured requests and answers of the served model."""
+        return self.root / "capture"
+
     def base_path(self, push_destination: str | None) -> Path:
         """Returns the model base path: the configured `pusher.push_destination`, or else one in this folder."""
         return Path(push_destination) if push_destination else self.root / "serving_model" / self.line

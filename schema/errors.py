@@ -52,3 +52,7 @@ class DataRejected(ConveyorError):
 
 class ReleaseError(ConveyorError):
     """The release ledger or a pushed model does not allow what was asked."""
+
+
+class MetadataError(ConveyorError):
+    """ML Metadata cannot be reached or used."""

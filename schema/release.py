@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schema.base import Section
 
@@ -129,17 +130,31 @@ class MetadataConfig(Section):
     """ML Metadata: where the record of runs is kept."""
 
     backend: Literal["sqlite", "mysql"] = "sqlite"
-    """SQLite in the line's state, or a MySQL server."""
+    """SQLite in the line's state, or a server of MySQL or MariaDB, which many lines may share. ML Metadata's client
+    logs in by `mysql_native_password` alone: the way of MariaDB's `CREATE USER ... IDENTIFIED BY ...`; MySQL 8 wants
+    `IDENTIFIED WITH mysql_native_password BY ...`, and MySQL 9 has it no more. Any character set and collation will do.
+    Whoever runs the same line on the same database must have the same state folder."""
     host: str | None = None
-    """MySQL host."""
-    port: int = 3306
+    """MySQL host, reached by TCP, also when it is `localhost`."""
+    port: int = Field(default=3306, ge=1, le=65535)
     """MySQL port."""
     database: str | None = None
-    """MySQL database."""
+    """MySQL database: letters, digits and underscores. `user` needs all rights on it; ML Metadata makes it when it is
+    not there and `user` may."""
     user: str | None = None
     """MySQL user."""
     password: str | None = Field(default=None, json_schema_extra={"secret": True})
     """MySQL password; give it as `${NAME}` from the environment."""
+
+    @field_validator("database")
+    @classmethod
+    def _database(cls, value: str | None) -> str | None:
+        # ML Metadata writes it into its SQL without quotes.
+        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
+            raise ValueError(
+                f"must be letters, digits and underscores, no digit first and at most 64 of them. Got {value!r} instead"
+            )
+        return value
 
     @model_validator(mode="after")
     def _server(self) -> MetadataConfig:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from conveyor.tfx_lines import LINES
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -104,3 +106,28 @@ def test_the_workflow_has_both_lines() -> None:
     commands = [step["run"] for step in job["steps"] if "run" in step]
     assert commands[-2:] == ["make lint", "make test"]
     assert not any(step.get("continue-on-error") for step in job["steps"])
+
+
+def test_the_workflow_is_one_that_github_takes() -> None:
+    actionlint = shutil.which("actionlint")
+    if actionlint is None:
+        pytest.skip("actionlint is not on PATH (go install github.com/rhysd/actionlint/cmd/actionlint@latest)")
+    done = subprocess.run(
+        [actionlint, "-no-color", str(ROOT / ".github" / "workflows" / "ci.yml")], capture_output=True
+    )
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_each_job_has_the_python_that_its_tfx_line_is_locked_for() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    pythons = {line.name.removeprefix("tfx-"): line.pythons for line in LINES}
+    for one in workflow["jobs"]["test"]["strategy"]["matrix"]["include"]:
+        assert one["python"] in pythons[one["tfx"]], one
+    assert workflow["jobs"]["test"]["env"] == {"CONVEYOR_TFX": "${{ matrix.tfx }}"}
+
+
+def test_no_commit_of_main_goes_untested_because_of_the_next() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    concurrency = workflow["concurrency"]
+    assert "github.sha" in concurrency["group"]
+    assert concurrency["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"

@@ -19,14 +19,15 @@ import conveyor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ["schema", "data", "serving", "components", "pipeline", "monitoring", "conveyor"]
-DATA = ["data/*/line.yaml", "schema/*/schema.pbtxt"]
 
 
 def in_tree(*patterns: str) -> set[str]:
-    return {str(file.relative_to(ROOT)) for pattern in patterns for file in ROOT.glob(pattern)}
+    return {str(file.relative_to(ROOT)) for pattern in patterns for file in ROOT.glob(pattern) if file.is_file()}
 
 
 SOURCES = in_tree(*(f"{name}/**/*.py" for name in PACKAGES))
+# Whatever else lies in a package is there to be read at run time.
+DATA = {file for file in in_tree(*(f"{name}/**/*" for name in PACKAGES)) if Path(file).suffix not in (".py", ".pyc")}
 
 
 def setup(folder: Path, *arguments: str) -> None:
@@ -74,15 +75,15 @@ def metadata(installed: Path) -> Message:
 
 
 def test_the_archive_has_every_module_and_its_data(sdist: Path) -> None:
-    for name in SOURCES | in_tree(*DATA) | {"setup.py", "pyproject.toml"} | in_tree("requirements/*.in"):
+    assert {"data/taxi/line.yaml", "schema/taxi/schema.pbtxt"} <= DATA
+    for name in SOURCES | DATA | {"setup.py", "pyproject.toml"} | in_tree("requirements/*.in"):
         assert (sdist / name).is_file(), name
 
 
 def test_what_is_installed_is_the_packages_and_their_data_and_no_more(installed: Path) -> None:
     files = {str(file.relative_to(installed)) for file in installed.rglob("*") if file.is_file()}
     files = {file for file in files if ".dist-info/" not in file}
-    assert files >= SOURCES | in_tree(*DATA)
-    assert {file.split("/")[0] for file in files} == set(PACKAGES)
+    assert files == SOURCES | DATA
 
 
 def test_every_folder_with_modules_is_a_package() -> None:
@@ -101,6 +102,26 @@ def test_what_is_installed_can_be_imported_away_from_the_checkout(installed: Pat
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=clean())
     assert done.returncode == 0, done.stderr
+
+
+SHOW_TAXI = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from schema.loading import load_line, shipped_lines
+found = shipped_lines()["taxi"]
+assert found.is_relative_to(sys.argv[1]), found
+assert (found.parent / load_line(found).line.schema_.file).is_file()
+from conveyor.cli import main
+raise SystemExit(main(["config", "show", "taxi"]))
+"""
+
+
+def test_the_lines_that_come_along_are_found_away_from_the_checkout(installed: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SHOW_TAXI, str(installed)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=clean())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("name: taxi\n")
 
 
 def test_metadata(metadata: Message) -> None:

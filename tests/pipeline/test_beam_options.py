@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from pipeline.beam_options import beam_pipeline_args
+from schema.errors import ConfigError
 from schema.release import BeamConfig
 
 SETUP = Path("/p/setup.py")
@@ -34,6 +37,18 @@ def test_config_overrides_and_adds() -> None:
     ]
 
 
-def test_a_setup_file_of_the_lines_own_wins() -> None:
-    args = beam_pipeline_args(BeamConfig(pipeline_args=("--setup_file=/mine/setup.py",)), 0, SETUP)
-    assert [arg for arg in args if "setup_file" in arg] == ["--setup_file=/mine/setup.py"]
+@pytest.mark.parametrize("own", ["--setup_file=/mine/setup.py", "--sdk_container_image=conveyor:1"])
+def test_what_the_line_has_workers_install_wins(own: str) -> None:
+    args = beam_pipeline_args(BeamConfig(pipeline_args=("--runner=FlinkRunner", own)), 0, SETUP)
+    assert [arg for arg in args if "setup_file" in arg or "image" in arg] == [own]
+
+
+def test_workers_elsewhere_get_what_setup_py_ships(tmp_path: Path) -> None:
+    (tmp_path / "setup.py").touch()
+    config = BeamConfig(pipeline_args=("--runner", "FlinkRunner"))
+    assert f"--setup_file={tmp_path}/setup.py" in beam_pipeline_args(config, 0, tmp_path / "setup.py")
+
+
+def test_workers_elsewhere_need_something_to_install_when_there_is_no_setup_py() -> None:
+    with pytest.raises(ConfigError, match="beam.pipeline_args must name one of --setup_file.* Got .*FlinkRunner"):
+        beam_pipeline_args(BeamConfig(pipeline_args=("--runner=FlinkRunner",)), 0, SETUP)

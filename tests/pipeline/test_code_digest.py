@@ -56,6 +56,21 @@ def test_digest_sees_a_users_own_function(tree: Path, monkeypatch: pytest.Monkey
     assert code_digest(["components.b.executor"], ["my_builder.build"], tree) != before
 
 
+def test_what_is_imported_for_type_checkers_only_is_no_dependency() -> None:
+    source = """
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import data.types
+else:
+    import data.records
+if data:
+    import data.rows
+"""
+    found = imported_modules(source, "components.a.executor", is_package=False)
+    assert {name for name in found if name.startswith("data")} == {"data.records", "data.rows"}
+
+
 def test_relative_imports_are_resolved() -> None:
     assert "components.a.logic" in imported_modules("from . import logic", "components.a.executor", is_package=False)
     assert "components.c" in imported_modules("from ..c import x", "components.a.executor", is_package=False)

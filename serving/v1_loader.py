@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +42,7 @@ class Signature:
         inputs: input key to tensor.
         outputs: output key to tensor.
         defaults: values of the inputs that a request may leave out.
+        proto: the SignatureDef, as GetModelMetadata hands it out.
     """
 
     name: str
@@ -49,6 +50,66 @@ class Signature:
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
     defaults: dict[str, np.ndarray]
+    proto: Any = field(repr=False, compare=False, default=None)
+
+
+@dataclass(frozen=True)
+class LoadedGraph:
+    """A SavedModel's graph, in a session of its own, with its variables restored.
+
+    Attributes:
+        graph: the tf.Graph.
+        session: the tf.compat.v1.Session.
+        signatures: signature key to Signature, sorted by key; initialization signatures are left out.
+        signature_defs: signature key to SignatureDef, sorted by key; all that the model has.
+    """
+
+    graph: Any
+    session: Any
+    signatures: dict[str, Signature]
+    signature_defs: dict[str, Any]
+
+    def close(self) -> None:
+        """Frees the session and the graph at once, without waiting for the garbage collector."""
+        from tensorflow.python.framework import ops
+
+        self.session.close()
+        # Closing alone keeps the variables until nobody refers to the session, be it a traceback that someone keeps.
+        self.session.__del__()
+        # A graph, its operations and its variables refer to each other, and a full collection stops a server for 0.2 s.
+        for name in self.graph.get_all_collection_keys():
+            self.graph.clear_collection(name)
+        dismantle = getattr(ops, "dismantle_graph", None)
+        if dismantle is not None:
+            dismantle(self.graph)
+
+
+def load_graph(path: str | Path, tags: Sequence[str] = ("serve",), config: Any = None) -> LoadedGraph:
+    """Loads a SavedModel through the v1 loader.
+
+    Args:
+        path: the SavedModel's directory.
+        tags: tags of the meta graph.
+        config: the session's tf.compat.v1.ConfigProto, or None.
+
+    Raises:
+        Exception: whatever the loader raises: OSError, ValueError, RuntimeError, KeyError or tf.errors.OpError.
+    """
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    session = tf.compat.v1.Session(graph=graph, config=config)
+    try:
+        with graph.as_default():
+            meta = tf.compat.v1.saved_model.load(session, list(tags), str(path))
+        # Copies: a part of the meta graph would keep all of it in memory.
+        protos = {key: type(proto).FromString(proto.SerializeToString()) for key, proto in meta.signature_def.items()}
+        protos = dict(sorted(protos.items()))
+        signatures = {key: _signature(key, proto) for key, proto in protos.items() if not key.startswith("__")}
+    except BaseException:
+        LoadedGraph(graph, session, {}, {}).close()
+        raise
+    return LoadedGraph(graph, session, signatures, protos)
 
 
 class V1Model:
@@ -69,21 +130,15 @@ class V1Model:
         import tensorflow as tf
 
         self.path = str(path)
-        self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph)
         self._calls: dict[tuple[str, tuple[str, ...]], Any] = {}
         try:
-            with self._graph.as_default():
-                meta = tf.compat.v1.saved_model.load(self._session, list(tags), self.path)
+            self._loaded = load_graph(path, tags)
         except (OSError, ValueError, RuntimeError, KeyError, tf.errors.OpError) as e:
-            self._session.close()
             raise ReleaseError(
                 f"{path} must be a SavedModel that the v1 loader takes. Got {type(e).__name__}: {e} instead",
                 hint="export through components.trainer.export, or keras.export.ExportArchive",
             ) from e
-        self.signatures = {
-            key: _signature(key, proto) for key, proto in sorted(meta.signature_def.items()) if not key.startswith("__")
-        }
+        self.signatures = self._loaded.signatures
 
     def __call__(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Runs a signature.
@@ -120,7 +175,8 @@ class V1Model:
 
     def close(self) -> None:
         """Frees the session. The model cannot be called any more."""
-        self._session.close()
+        self._calls.clear()
+        self._loaded.close()
 
     def __enter__(self) -> V1Model:
         return self
@@ -133,8 +189,8 @@ class V1Model:
     def _callable(self, signature: Signature, keys: tuple[str, ...]) -> Any:
         key = (signature.name, keys)
         if key not in self._calls:
-            with self._graph.as_default():
-                self._calls[key] = self._session.make_callable(
+            with self._loaded.graph.as_default():
+                self._calls[key] = self._loaded.session.make_callable(
                     [info.name for info in signature.outputs.values()],
                     feed_list=[signature.inputs[k].name for k in keys],
                 )
@@ -156,6 +212,7 @@ def _signature(key: str, proto: Any) -> Signature:
         inputs={k: _tensor(proto.inputs[k]) for k in sorted(proto.inputs)},
         outputs={k: _tensor(proto.outputs[k]) for k in sorted(proto.outputs)},
         defaults={k: tf.make_ndarray(proto.defaults[k]) for k in sorted(proto.defaults)},
+        proto=proto,
     )
 
 

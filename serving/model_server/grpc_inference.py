@@ -1,0 +1,153 @@
+"""A gRPC request that runs a model: in the event loop where that is quick, else in a thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from serving.model_server.errors import Code
+from serving.model_server.grpc_call import Call
+from serving.model_server.grpc_calls import Inference, parse
+from serving.model_server.hooks import Exchange, ModelSpecQuery
+from serving.model_server.pace import MAX_BYTES, Watch
+from serving.model_server.predict_plan import Plan
+from serving.model_server.request_id import CALLER_KEY_HEADER
+from serving.model_server.tokens import Role
+
+if TYPE_CHECKING:
+    from serving.model_server.grpc_service import GrpcService
+    from serving.model_server.servable import Servable
+
+_LOG = logging.getLogger(__name__)
+_Kind = tuple[str, str, int, str, int]
+
+
+class InferenceCall(Call):
+    """A request to Predict, Classify, Regress or MultiInference.
+
+    Args:
+        service: what it is made to.
+        method: which of them.
+        metadata: names and values.
+    """
+
+    def __init__(self, service: GrpcService, method: Inference, metadata: Any) -> None:
+        super().__init__(service, Role.READ, metadata)
+        self._method = method
+        self._request: Any = None
+        self._query: ModelSpecQuery | None = None
+        self._version: int | None = None
+        self._signature = ""
+        self._plan: Plan | None = None
+        self._kind: _Kind | None = None
+        self._seconds = 0.0
+
+    async def answer(self, raw: bytes) -> bytes:
+        """See `Call`."""
+        response = self._noted(raw, self._in_loop) if len(raw) <= MAX_BYTES else None
+        if response is not None:
+            return response
+        response = await self.in_thread(lambda: self._noted(raw, self._in_thread))
+        if self._kind is not None:
+            self.service.pace.took(self._kind, self._seconds)
+        assert response is not None
+        return response
+
+    def _in_loop(self, raw: bytes) -> bytes | None:
+        """Answers a request that will be quick; returns None for any other."""
+        service, method = self.service, self._method
+        if method.planned:
+            self._plan = service.plans.find(raw)
+        query = self._prepare(raw)
+        with service.manager.acquire(query) as lease:
+            servable = lease.servable
+            # By its size, so that a batch does not pass for a row.
+            kind = (method.entrypoint, servable.name, servable.version, self._signature, len(raw).bit_length())
+            self._kind = kind
+            response = service.pace.run(kind, lambda: self._run(servable, raw))
+            if response is not None and self._request is not None and method.planned:
+                if self._plan is not None:
+                    self._plan.bind(servable)
+                else:
+                    service.plans.learn(raw, self._request, method.query(self._request), servable)
+            return response
+
+    def _in_thread(self, raw: bytes) -> bytes:
+        watch = Watch()
+        query = self._query or self._prepare(raw)
+        with self.service.manager.acquire(query) as lease:
+            response = self._run(lease.servable, raw)
+        self._seconds = watch.seconds()
+        return response
+
+    def _prepare(self, raw: bytes) -> ModelSpecQuery:
+        plan = self._plan
+        if plan is not None:
+            query, self._signature = plan.query, plan.signature_name
+        else:
+            self._request = parse(self._method.message, raw)
+            query = self._method.query(self._request)
+            self._signature = self._method.signature(self._request)
+        self._query = query
+        hooks = self.service.hooks
+        if hooks is not None:
+            try:
+                self._query = query = hooks.route(query, self.headers.get(CALLER_KEY_HEADER, ""), self.id)
+            except Exception:
+                _LOG.exception("request %s is not routed", self.id)
+        return query
+
+    def _run(self, servable: Servable, raw: bytes) -> bytes:
+        service, plan = self.service, self._plan
+        self._version = servable.version
+        observe_run = service.observe_run(self._method.entrypoint, servable.name)
+        options = {"as_content": service.as_content, "check_rows": service.check_rows, "observe_run": observe_run}
+        if plan is not None:
+            response = plan.answer(servable, raw, **options)
+            if response is not None:
+                return response
+            self._request = parse(self._method.message, raw)
+        return self._method.answer(servable, self._request, **options)
+
+    def _noted(self, raw: bytes, work: Callable[[bytes], bytes | None]) -> bytes | None:
+        try:
+            response = work(raw)
+        except Exception as e:
+            error = self.explained(e)
+            self._note(raw, b"", error.code, error.message)
+            raise error from e
+        if response is not None:
+            self._note(raw, response, Code.OK, "")
+        return response
+
+    def _note(self, raw: bytes, response: bytes, code: Code, message: str) -> None:
+        service = self.service
+        if service.metrics is None and service.hooks is None:
+            return
+        seconds = time.perf_counter() - self.clock
+        model = self._query.name if self._query is not None else ""
+        try:
+            # TensorFlow Serving counts no MultiInference.
+            if service.metrics is not None and self._method.entrypoint != "MultiInference":
+                service.metrics.request(model, self._method.entrypoint, "GRPC", code.name, seconds)
+            if service.hooks is not None:
+                exchange = Exchange(
+                    api="gRPC",
+                    entrypoint=self._method.entrypoint,
+                    model=model,
+                    version=self._version,
+                    signature=self._signature,
+                    request=raw,
+                    response=response,
+                    code=code,
+                    message=message,
+                    request_id=self.id,
+                    caller_key=self.headers.get(CALLER_KEY_HEADER, ""),
+                    started=time.time() - seconds,
+                    seconds=seconds,
+                )
+                service.hooks.done(exchange)
+        except Exception:
+            _LOG.exception("request %s is not noted", self.id)

@@ -1,0 +1,98 @@
+"""tf.Examples out of the JSON of a classify or regress request, serialized.
+
+The type of a feature comes from its tokens: integers (and booleans) make an int64_list, decimals a float_list, strings
+and `{"b64": …}` a bytes_list. Features stand in the order of their names. Wire format:
+tensorflow/core/example/{example,feature}.proto.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any, Literal
+
+import numpy as np
+
+from serving.model_server.errors import Code, ServingError
+from serving.model_server.json_document import format_error
+from serving.model_server.json_reader import Members
+from serving.model_server.json_tensor import from_base64, is_base64_object
+from serving.model_server.json_text import type_name
+from serving.model_server.wire import delimited, varints
+
+Kind = Literal["bytes", "float", "int64"]
+
+_INT64_MAX = 2**63 - 1
+_KINDS: dict[type, Kind] = {str: "bytes", bytes: "bytes", float: "float", int: "int64", bool: "int64"}
+
+
+def examples(document: dict[str, Any]) -> list[bytes]:
+    """Returns the serialized examples of a request, each with the request's `context` before it.
+
+    Args:
+        document: the request.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    context = _example(document["context"]) if "context" in document else b""
+    if "examples" not in document:
+        raise format_error(document, "When method is classify, key 'examples' is expected and was not found")
+    items = document["examples"]
+    if not isinstance(items, list):
+        raise format_error(document, "Expecting 'examples' value to be an list/array")
+    if not items:
+        raise format_error(document, "'examples' value is an empty array")
+    # Messages that are written one after the other merge, which is how TensorFlow Serving adds the context.
+    return [context + _example(item) for item in items]
+
+
+def _example(value: Any) -> bytes:
+    if not isinstance(value, dict):
+        raise _error(f"Example must be JSON object but got JSON {type_name(value)}")
+    pairs = value.pairs if isinstance(value, Members) else value.items()
+    # Of a name that comes twice, the last one counts here, unlike everywhere else in a request.
+    features = {name: _feature(name, content) for name, content in pairs}
+    entries = []
+    for name in sorted(features):
+        key = name.encode("utf-8", "surrogateescape")
+        entries.append(delimited(1, delimited(1, key) + delimited(2, features[name])))
+    return delimited(1, b"".join(entries))
+
+
+def _feature(name: str, content: Any) -> bytes:
+    values = content if isinstance(content, list) else [content]
+    types = set(map(type, values))
+    if types - {int, float, str} or len(types) > 1 or (types == {int} and max(values) > _INT64_MAX):
+        values = _checked(name, values)
+    if not values:
+        return b""
+    kind = _KINDS[type(values[0])]
+    if kind == "bytes":
+        texts = [v if isinstance(v, bytes) else v.encode("utf-8", "surrogateescape") for v in values]
+        return delimited(1, b"".join(delimited(1, text) for text in texts))
+    if kind == "float":
+        # What is too large becomes infinity; NumPy would warn of it.
+        singles = np.frombuffer(array("f", values), np.float32)
+        return delimited(2, delimited(1, singles.astype("<f4").tobytes()))
+    return delimited(3, delimited(1, varints(np.array(values, np.int64))))
+
+
+def _checked(name: str, values: list[Any]) -> list[Any]:
+    """Returns values of one kind, base64 decoded, or raises at the first that is of none or of another one."""
+    found: list[Any] = []
+    for value in values:
+        encoded = is_base64_object(value)
+        kind = "bytes" if encoded else _KINDS.get(type(value))
+        if kind is None:
+            raise _error(f"Feature: {name} has element with unexpected JSON type: {type_name(value)}")
+        if found and _KINDS[type(found[0])] != kind:
+            expected = _KINDS[type(found[0])]
+            raise _error(f"Unexpected element type in feature: {name} expecting type: {expected}")
+        if type(value) is int and value > _INT64_MAX:
+            raise _error(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+        found.append(from_base64(value) if encoded else value)
+    return found
+
+
+def _error(message: str) -> ServingError:
+    return ServingError(Code.INVALID_ARGUMENT, message)

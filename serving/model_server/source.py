@@ -1,0 +1,72 @@
+"""Which versions a base path has and which of them are to be served."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from serving.model_server.model_config import All, ModelConfig, Specific
+
+_log = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
+_INT64 = range(-(2**63), 2**63)
+
+
+def version_number(name: str) -> int | None:
+    """Returns the version that a folder's name stands for, or None: whatever parses as an int64, `00000123` as 123."""
+    match = _NUMBER.fullmatch(name)
+    number = int(match[1]) if match and len(match[1]) < 4000 else None
+    return number if number is not None and number in _INT64 else None
+
+
+def versions_by_number(names: Iterable[str]) -> dict[int, str]:
+    """Returns version to name. Of two names for one version, such as `7` and `007`, the last in order counts."""
+    versions: dict[int, str] = {}
+    for name in sorted(names):
+        number = version_number(name)
+        if number is not None:
+            versions[number] = name
+    return versions
+
+
+def aspired_versions(config: ModelConfig) -> dict[int, Path] | None:
+    """Looks for the versions that a model's policy asks for.
+
+    Names come from listing the base path, so a version is always a child of it (which may be a symbolic link to
+    somewhere else: the operator's choice, as with TensorFlow Serving).
+
+    Args:
+        config: the model.
+
+    Returns:
+        Version to folder; empty when the policy finds none, which means that all are to be unloaded. None when the
+        base path is not there or cannot be read, perhaps for a moment only, which means that nothing changes.
+    """
+    try:
+        names = os.listdir(config.base_path)
+    except OSError as error:
+        _log.error("Could not find base path %s for servable %s: %s", config.base_path, config.name, error.strerror)
+        return None
+    versions = versions_by_number(names)
+    policy = config.policy
+    if isinstance(policy, Specific):
+        missing = [version for version in policy.versions if version not in versions]
+        if missing:
+            _log.warning("Versions %s of servable %s are not in %s", missing, config.name, config.base_path)
+        chosen = [version for version in policy.versions if version in versions]
+    elif isinstance(policy, All):
+        chosen = list(versions)
+    else:
+        chosen = sorted(versions)[-max(policy.num_versions, 1) :]
+    if not chosen:
+        _log.warning(
+            "No versions of servable %s found under base path %s; a version's folder is named by its number, e.g. 1",
+            config.name,
+            config.base_path,
+        )
+    base = Path(config.base_path)
+    return {version: base / versions[version] for version in sorted(chosen)}

@@ -113,6 +113,17 @@ def test_no_request_fails_while_versions_change(toy_line: ToyLine, models: LineM
     assert answers[1] and answers[2]
 
 
+def test_requests_on_their_way_still_reach_a_version_whose_folder_is_gone(
+    toy_line: ToyLine, models: LineModels
+) -> None:
+    toy_line.push(1, 2)
+    models.start()
+    toy_line.rollback()
+    until(lambda: models.split.stable == 1)
+    assert not (toy_line.base / "2").exists()
+    assert ask(models, query=ModelSpecQuery("toy", version=2)) == 2
+
+
 def test_a_version_that_cannot_be_loaded_gets_no_requests(toy_line: ToyLine, models: LineModels) -> None:
     toy_line.push(1)
     models.start()

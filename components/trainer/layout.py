@@ -161,7 +161,8 @@ def _term_sources(new: tuple[str, ...], cardinality: int, old: tuple[str, ...], 
 
     place = {term: 1 + i for i, term in enumerate(old)}
     first, rest = 1 + len(old), old_cardinality - 1 - len(old)
-    hashes = tf.strings.to_hash_bucket_fast([term.encode("latin-1") for term in new], HASH_RANGE).numpy()
+    texts = tf.constant([term.encode("latin-1") for term in new], tf.string)
+    hashes = tf.strings.to_hash_bucket_fast(texts, HASH_RANGE).numpy()
     known = [place.get(term, first + int(h) % rest) for term, h in zip(new, hashes, strict=True)]
     buckets = [first + i % rest for i in range(cardinality - 1 - len(new))]
     return np.asarray([0, *known, *buckets], np.int64)

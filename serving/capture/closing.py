@@ -48,6 +48,8 @@ class Closer:
 
     def stop(self, seconds: float) -> bool:
         """Closes what is still to be closed and ends the thread. Returns whether it did so in time."""
+        if self._thread.ident is None:
+            return True
         self._files.put(None)
         self._thread.join(seconds)
         return not self._thread.is_alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -81,7 +82,8 @@ class CaptureHook:
         Returns:
             Whether it did so in time. What then is not closed yet is mended by the next start.
         """
-        return self._writer.stop(seconds) and self._closer.stop(seconds)
+        deadline = time.monotonic() + seconds
+        return self._writer.stop(seconds) and self._closer.stop(max(deadline - time.monotonic(), 0.0))
 
     def route(self, query: ModelSpecQuery, caller_key: str, request_id: str) -> ModelSpecQuery:
         """Returns the query as it is: capture leaves the choice of a version to others."""

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from serving.model_server.tensor_types import by_name
 from serving.model_server import wire
+from serving.model_server.tensor_types import by_name
 from serving.model_server.wire import delimited
 
 MAX_VALUES = 1024

@@ -111,6 +111,8 @@ class Writer:
     def stop(self, seconds: float) -> bool:
         """Writes what waits, has the files closed and ends the thread. Returns whether it did so in time."""
         self._stopping = True
+        if self._thread.ident is None:
+            return True
         self._wake.set()
         self._thread.join(seconds)
         if not self._thread.is_alive():

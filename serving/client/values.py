@@ -94,7 +94,7 @@ def numbers_column(values: np.ndarray, missing: np.ndarray | None, spec: TensorS
             bad = (values < least) | (values > most)
             if values.dtype.kind == "f":
                 # 2**63 - 1 and 2**64 - 1 are no floats: as a float, the bound is one too many.
-                bad |= np.trunc(values) != values
+                bad |= (np.trunc(values) != values) | (values >= float(most + 1))
         bad &= ~missing
         cast = np.where(bad | missing, 0, values).astype(spec.numpy_dtype)
     for row in np.flatnonzero(bad):

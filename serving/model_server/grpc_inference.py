@@ -103,13 +103,15 @@ class InferenceCall(Call):
         service, plan = self.service, self._plan
         self._version = servable.version
         observe_run = service.observe_run(self._method.entrypoint, servable.name)
-        options = {"as_content": service.as_content, "check_rows": service.check_rows, "observe_run": observe_run}
+        content, check_rows = service.as_content, service.check_rows
         if plan is not None:
-            response = plan.answer(servable, raw, **options)
+            response = plan.answer(servable, raw, as_content=content, check_rows=check_rows, observe_run=observe_run)
             if response is not None:
                 return response
             self._request = parse(self._method.message, raw)
-        return self._method.answer(servable, self._request, **options)
+        return self._method.answer(
+            servable, self._request, as_content=content, check_rows=check_rows, observe_run=observe_run
+        )
 
     def _noted(self, raw: bytes, work: Callable[[bytes], bytes | None]) -> bytes | None:
         try:

@@ -64,10 +64,10 @@ class GrpcService(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Call | None:
         """Returns what answers a request, or None for an unknown method."""
         method = METHODS.get(handler_call_details.method)
-        if type(method) is Inference:
-            return InferenceCall(self, method, handler_call_details.invocation_metadata)
         if method is None:
             return None
+        if isinstance(method, Inference):
+            return InferenceCall(self, method, handler_call_details.invocation_metadata)
         return ManagementCall(self, method, handler_call_details.invocation_metadata)
 
     def observe_run(self, entrypoint: Entrypoint, model: str) -> Callable[[float], None] | None:

@@ -7,6 +7,7 @@ tensorflow/core/example/{example,feature}.proto.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from typing import Any, Literal
 
@@ -17,11 +18,17 @@ from serving.model_server.json_document import format_error
 from serving.model_server.json_reader import Members
 from serving.model_server.json_tensor import from_base64, is_base64_object
 from serving.model_server.json_text import type_name
-from serving.model_server.wire import delimited, varints
+from serving.model_server.wire import varint, varints
 
 Kind = Literal["bytes", "float", "int64"]
 
 _INT64_MAX = 2**63 - 1
+_UINT64 = 2**64 - 1
+# Up to so many numbers NumPy takes longer than they do.
+_FEW = 16
+# How the fields of these numbers begin, if a length follows.
+_1, _2, _3 = b"\x0a", b"\x12", b"\x1a"
+_SIZES = [bytes([size]) for size in range(128)]
 _KINDS: dict[type, Kind] = {str: "bytes", bytes: "bytes", float: "float", int: "int64", bool: "int64"}
 
 
@@ -54,9 +61,9 @@ def _example(value: Any) -> bytes:
     features = {name: _feature(name, content) for name, content in pairs}
     entries = []
     for name in sorted(features):
-        key = name.encode("utf-8", "surrogateescape")
-        entries.append(delimited(1, delimited(1, key) + delimited(2, features[name])))
-    return delimited(1, b"".join(entries))
+        key = _field(_1, name.encode("utf-8", "surrogateescape"))
+        entries.append(_field(_1, key + _field(_2, features[name])))
+    return _field(_1, b"".join(entries))
 
 
 def _feature(name: str, content: Any) -> bytes:
@@ -69,12 +76,22 @@ def _feature(name: str, content: Any) -> bytes:
     kind = _KINDS[type(values[0])]
     if kind == "bytes":
         texts = [v if isinstance(v, bytes) else v.encode("utf-8", "surrogateescape") for v in values]
-        return delimited(1, b"".join(delimited(1, text) for text in texts))
+        return _field(_1, b"".join([_field(_1, text) for text in texts]))
     if kind == "float":
         # What is too large becomes infinity; NumPy would warn of it.
-        singles = np.frombuffer(array("f", values), np.float32)
-        return delimited(2, delimited(1, singles.astype("<f4").tobytes()))
-    return delimited(3, delimited(1, varints(np.array(values, np.int64))))
+        singles = array("f", values)
+        if sys.byteorder == "big":
+            singles.byteswap()
+        return _field(_2, _field(_1, singles.tobytes()))
+    if len(values) <= _FEW:
+        return _field(_3, _field(_1, b"".join([varint(value & _UINT64) for value in values])))
+    return _field(_3, _field(_1, varints(np.array(values, np.int64))))
+
+
+def _field(key: bytes, content: bytes) -> bytes:
+    """Returns a length-delimited field. (`wire.delimited` is not made for fields of a few bytes.)"""
+    size = len(content)
+    return key + (_SIZES[size] if size < 128 else varint(size)) + content
 
 
 def _checked(name: str, values: list[Any]) -> list[Any]:

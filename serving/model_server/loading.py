@@ -54,13 +54,11 @@ def load(name: str, version: int, path: Path, options: LoadOptions, cancelled: t
         cancelled: ends the attempts when it is set; a running one is finished.
 
     Raises:
-        ServingError: the last attempt's error; CANCELLED when there was none.
+        ServingError: the last attempt's error.
     """
     error = ServingError(Code.CANCELLED, "Loading of servable cancelled")
-    for attempt in range(options.max_num_load_retries + 1):
+    for attempt in range(max(options.max_num_load_retries, 0) + 1):
         if attempt and cancelled.wait(max(options.load_retry_interval_micros, 0) / 1e6):
-            break
-        if cancelled.is_set():
             break
         try:
             return _attempt(name, version, path, options)

@@ -14,7 +14,7 @@ from serving.model_server.errors import Code, ServingError
 from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.loading import LoadOptions, load
 from serving.model_server.model_config import ModelConfig, ServerModels
-from serving.model_server.source import aspired_versions
+from serving.model_server.source import BasePaths
 from serving.model_server.version_state import State, VersionStatus
 from serving.model_server.versions import HeldVersion, Lease, Observe, VersionTable
 
@@ -49,10 +49,10 @@ class Manager:
         allow_version_labels_for_unavailable_models: bool = False,
         force_allow_any_version_labels_for_unavailable_models: bool = False,
         observe: Observe | None = None,
-        aspire: Callable[[ModelConfig], dict[int, Path] | None] = aspired_versions,
+        aspire: Callable[[ModelConfig], dict[int, Path] | None] | None = None,
     ) -> None:
         self._config = config
-        self._aspire = aspire
+        self._aspire = aspire or BasePaths()
         self._load_options = load_options or LoadOptions()
         self._poll_seconds = file_system_poll_wait_seconds
         self._max_loads = max(num_load_threads, 1)

@@ -41,7 +41,7 @@ class RestApp:
         metrics: where requests are counted, or None.
         metrics_path: the path of the metrics page; empty for none.
         cors: whether browsers may call from pages of any origin.
-        timeout_seconds: for a request, after which it is answered with 504; None for no limit.
+        timeout_seconds: from a request's arrival to its answer, after which that is 504; None for no limit.
         body_bytes: size of a body, as sent and unpacked.
         inline: whether quick requests run in the loop. Not for batching, where a request waits for others.
         probes: whether `/healthz` and `/readyz` answer.

@@ -64,7 +64,7 @@ class RestRequest:
         self._app = app
         self._receive = receive
         self._clock = time.perf_counter()
-        self._deadline = time.monotonic() + app.timeout_seconds if app.timeout_seconds else None
+        self._deadline: float | None = None
         self._entered = False
         self._body = b""
         self._inference: Inference | None = None
@@ -97,7 +97,7 @@ class RestRequest:
             self._app.access.leave()
 
     async def receive_body(self) -> None:
-        """Receives the body.
+        """Receives the body. From then on the time for the answer runs.
 
         Raises:
             TooLarge: it is.
@@ -108,6 +108,8 @@ class RestRequest:
         except BodyTooLarge:
             raise TooLarge("body", self._app.body_bytes) from None
         self.received = True
+        if self._app.timeout_seconds:
+            self._deadline = time.monotonic() + self._app.timeout_seconds
 
     async def infer(self) -> Answer:
         """Runs the model that the request asks for, and notes the exchange.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from serving.model_server.model_config import All, ModelConfig, Specific
@@ -33,7 +33,25 @@ def versions_by_number(names: Iterable[str]) -> dict[int, str]:
     return versions
 
 
-def aspired_versions(config: ModelConfig) -> dict[int, Path] | None:
+class BasePaths:
+    """Looks for versions at each call, and logs what is amiss when that changes, not at each look."""
+
+    def __init__(self) -> None:
+        self._complaints: dict[str, list[str]] = {}
+
+    def __call__(self, config: ModelConfig) -> dict[int, Path] | None:
+        """Looks for the versions that a model's policy asks for; see `aspired_versions`."""
+        complaints: list[str] = []
+        versions = aspired_versions(config, complaints.append)
+        before = self._complaints.get(config.name, [])
+        self._complaints[config.name] = complaints
+        for complaint in complaints:
+            if complaint not in before:
+                _log.warning(complaint)
+        return versions
+
+
+def aspired_versions(config: ModelConfig, complain: Callable[[str], object] = _log.warning) -> dict[int, Path] | None:
     """Looks for the versions that a model's policy asks for.
 
     Names come from listing the base path, so a version is always a child of it (which may be a symbolic link to
@@ -41,6 +59,7 @@ def aspired_versions(config: ModelConfig) -> dict[int, Path] | None:
 
     Args:
         config: the model.
+        complain: is told what is amiss.
 
     Returns:
         Version to folder; empty when the policy finds none, which means that all are to be unloaded. None when the
@@ -49,24 +68,23 @@ def aspired_versions(config: ModelConfig) -> dict[int, Path] | None:
     try:
         names = os.listdir(config.base_path)
     except OSError as error:
-        _log.error("Could not find base path %s for servable %s: %s", config.base_path, config.name, error.strerror)
+        complain(f"Could not find base path {config.base_path} for servable {config.name}: {error.strerror}")
         return None
     versions = versions_by_number(names)
     policy = config.policy
     if isinstance(policy, Specific):
         missing = [version for version in policy.versions if version not in versions]
         if missing:
-            _log.warning("Versions %s of servable %s are not in %s", missing, config.name, config.base_path)
+            complain(f"Versions {missing} of servable {config.name} are not in {config.base_path}")
         chosen = [version for version in policy.versions if version in versions]
     elif isinstance(policy, All):
         chosen = list(versions)
     else:
         chosen = sorted(versions)[-max(policy.num_versions, 1) :]
     if not chosen:
-        _log.warning(
-            "No versions of servable %s found under base path %s; a version's folder is named by its number, e.g. 1",
-            config.name,
-            config.base_path,
+        complain(
+            f"No versions of servable {config.name} found under base path {config.base_path}; "
+            "a version's folder is named by its number, e.g. 1"
         )
     base = Path(config.base_path)
     return {version: base / versions[version] for version in sorted(chosen)}

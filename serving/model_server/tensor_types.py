@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -52,7 +52,7 @@ _FIELDS: dict[str, tuple[int, Layout]] = {
 }
 
 # Those that numpy lacks are None here and come from ml_dtypes, which every TensorFlow brings.
-_TYPES: tuple[tuple[int, str, object, str], ...] = (
+_TYPES: tuple[tuple[int, str, Any, str], ...] = (
     (1, "float32", np.float32, "float_val"),
     (2, "float64", np.float64, "double_val"),
     (3, "int32", np.int32, "int_val"),
@@ -102,7 +102,7 @@ def _by_number() -> dict[int, TensorType]:
 
     types = {}
     for number, name, given, field in _TYPES:
-        dtype = np.dtype(given if given is not None else getattr(ml_dtypes, name))  # type: ignore[call-overload]
+        dtype = np.dtype(given if given is not None else getattr(ml_dtypes, name))
         field_number, layout = _FIELDS[field]
         key = varint(field_number << 3 | 2)
         types[number] = TensorType(number, name, dtype, field, field_number, layout, key)

@@ -98,5 +98,5 @@ def _chunk(values: np.ndarray) -> bytes:
     groups = (values[:, None] >> _SHIFTS & np.uint64(0x7F)).astype(np.uint8)
     written = np.logical_or.accumulate((groups != 0)[:, ::-1], axis=1)[:, ::-1]
     written[:, 0] = True
-    groups[:, :-1] |= written[:, 1:].astype(np.uint8) << 7
+    groups[:, :-1] |= np.where(written[:, 1:], np.uint8(0x80), np.uint8(0))
     return groups[written].tobytes()

@@ -247,6 +247,7 @@ def test_the_logit_of_a_binary_classification_is_that_of_the_positive_class(tmp_
             [0, 2, 3, 1, 3],
         ),
         (Categories(cardinality=4, terms=("b",)), Categories(cardinality=5, terms=("a", "b")), [0, 2, 3, 4]),
+        (Categories(cardinality=2, terms=()), Categories(cardinality=3, terms=("a",)), [0, 2]),
         (Categories(cardinality=2, boundaries=()), Categories(cardinality=4, boundaries=(1, 2)), [0, 1]),
         (Categories(cardinality=4, boundaries=(1, 5)), Categories(cardinality=5, boundaries=(0, 2, 4)), [0, 1, 3, 4]),
         (Categories(cardinality=3, kind="hash 2"), Categories(cardinality=3, kind="hash 2"), [0, 1, 2]),

@@ -200,6 +200,12 @@ def test_an_end_that_takes_too_long_is_given_up(tmp_path: Path, stuck: tuple[thr
     assert hook.stop(seconds=0.3) is False
 
 
+def test_what_never_began_can_be_ended(tmp_path: Path) -> None:
+    hook = _hook(tmp_path)
+    assert hook.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_removed_comes_back(tmp_path: Path) -> None:
     root = tmp_path / "capture"
     with _hook(root) as hook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from schema.errors import UsageError
-from serving.client import BadRows, CallFailed, Code
+from serving.client import BadRows, CallFailed, Client, Code
 from serving.client.target import Api
 from tests.serving.client.fake_model import LEAST, Failure, FakeModel
 
@@ -247,3 +248,11 @@ def test_the_model_may_change_while_the_client_lives(connect: Connect, model: Fa
 def test_an_unknown_signature(connect: Connect) -> None:
     with pytest.raises(UsageError, match="Got 'serving_row' instead. Did you mean 'serving_raw'?"):
         connect().predict({"fare": 1.0}, signature="serving_row")
+
+
+def test_the_blocking_client_works_where_a_loop_runs(grpc_port: int) -> None:
+    async def in_a_notebook() -> int:
+        with Client("people", f"127.0.0.1:{grpc_port}") as client:
+            return len(client.predict({"fare": 1.0}))
+
+    assert asyncio.run(in_a_notebook()) == 1

@@ -22,7 +22,7 @@ from tests.serving.model_server.conftest import MakeManager
 from tests.serving.model_server.grpc_asking import METHODS, Asking, example_request, multi_request, predict_request
 from tests.serving.model_server.toy_models import ToyModels, example
 
-ROUNDS = 6000
+ROUNDS = 250
 # What a request may be guilty of.
 ALLOWED = {
     "INVALID_ARGUMENT",

@@ -18,6 +18,7 @@ from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.loading import LoadOptions
 from serving.model_server.manager import Manager, State, VersionStatus
 from serving.model_server.model_config import All, Latest, ModelConfig, Policy, ServerModels, Specific
+from serving.model_server.source import aspired_versions
 from tests.serving.model_server.asking import offset, states
 from tests.serving.model_server.conftest import MakeManager
 from tests.serving.model_server.eventually import eventually
@@ -440,17 +441,12 @@ def test_without_polling_nothing_is_looked_at_after_the_start(
 def test_as_many_versions_load_at_once_as_there_are_threads(
     make_manager: MakeManager, toy_models: ToyModels, tmp_path: Path, threads: int, at_once: int
 ) -> None:
-    loading: set[int] = set()
-    most: list[int] = []
-    full = threading.Event()
+    loading: list[int] = []
+    go_on = threading.Event()
 
     def verify(name: str, version: int, path: Path) -> None:
-        loading.add(version)
-        most.append(len(loading))
-        if len(loading) == at_once:
-            full.set()
-        full.wait()
-        loading.discard(version)
+        loading.append(version)
+        go_on.wait()
 
     options = LoadOptions(max_num_load_retries=0, verify=verify)
     config = serving(tmp_path, All())
@@ -458,26 +454,35 @@ def test_as_many_versions_load_at_once_as_there_are_threads(
     for version in range(1, 6):
         toy_models.write(tmp_path, version)
     manager.poll()
+    eventually(lambda: len(loading) >= at_once)
+    assert sorted(loading, reverse=True) == [5, 4, 3][:at_once]
+    assert list(states(manager).values()) == ["LOADING"] * at_once + ["START"] * (5 - at_once)
+    go_on.set()
     eventually(lambda: set(states(manager).values()) == {"AVAILABLE"})
-    assert max(most) == at_once
+
+
+def test_at_the_start_many_load_at_once(make_manager: MakeManager, toy_models: ToyModels, tmp_path: Path) -> None:
+    together = threading.Barrier(4, timeout=60)
+    for version in range(1, 5):
+        toy_models.write(tmp_path, version)
+    options = LoadOptions(max_num_load_retries=0, verify=lambda name, version, path: together.wait() and None)
+    manager = make_manager(serving(tmp_path, All()), load_options=options)
+    assert set(states(manager).values()) == {"AVAILABLE"}
 
 
 def test_a_look_that_fails_does_not_end_the_polling(
-    make_manager: MakeManager, toy_models: ToyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_manager: MakeManager, toy_models: ToyModels, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from serving.model_server import manager as module
-
-    manager = make_manager(tmp_path)
-    look = module.aspired_versions
     looks: list[int] = []
 
     def fail_once(model: ModelConfig) -> dict[int, Path] | None:
         looks.append(1)
-        if len(looks) == 1:
+        if len(looks) == 2:
             raise RuntimeError("file system of another planet")
-        return look(model)
+        return aspired_versions(model)
 
-    monkeypatch.setattr(module, "aspired_versions", fail_once)
-    eventually(lambda: looks)
+    manager = make_manager(tmp_path, aspire=fail_once)
+    eventually(lambda: len(looks) > 2)
     toy_models.write(tmp_path, 1)
     eventually(lambda: manager.ready)
+    assert "file system of another planet" in caplog.text

@@ -92,22 +92,25 @@ def test_a_version_that_comes_back_while_it_is_in_use_is_loaded_afresh_afterward
     assert offset(manager) == 5
 
 
-def test_a_version_that_comes_back_before_it_was_let_go_stays(
+def test_a_version_that_is_wanted_again_before_it_was_let_go_stays(
     make_manager: MakeManager, toy_models: ToyModels, tmp_path: Path
 ) -> None:
+    events: list[str] = []
     toy_models.write(tmp_path, 1, offset=1)
-    manager = make_manager(tmp_path, file_system_poll_wait_seconds=0)
+    manager = make_manager(
+        tmp_path, file_system_poll_wait_seconds=0, observe=lambda name, status: events.append(str(status))
+    )
     toy_models.write_broken(tmp_path, 2, "empty")
     manager.poll()
     eventually(lambda: states(manager) == {2: "END", 1: "AVAILABLE"})
     shutil.rmtree(tmp_path / "2")
     manager.poll()
-    with manager.acquire(ModelSpecQuery("m")) as lease:
-        before = lease.servable
     toy_models.write(tmp_path, 3, offset=3)
     manager.poll()
-    eventually(lambda: states(manager).get(3) == "AVAILABLE")
-    assert offset(manager) == 3 and before.version == 1
+    eventually(lambda: states(manager) == {3: "AVAILABLE", 2: "END", 1: "END"})
+    first = [event for event in events if event.startswith("version 1")]
+    assert first == [f"version 1: {state}" for state in ("START", "LOADING", "AVAILABLE", "UNLOADING", "END")]
+    assert events.index("version 3: AVAILABLE") < events.index("version 1: UNLOADING")
 
 
 def test_what_an_unloaded_version_held_is_given_back(

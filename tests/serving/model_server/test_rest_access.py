@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,11 @@ from serving.model_server.errors import Code
 from serving.model_server.hooks import Exchange, ModelSpecQuery
 from serving.model_server.manager import Manager
 from serving.model_server.metrics import PATH, Metrics
-from serving.model_server.rest_server import RestServer
 from serving.model_server.tls import Tls
 from serving.model_server.tokens import TokenFile
 from tests.serving.model_server.certificates import Authority, written
 from tests.serving.model_server.rest_calls import RestCalls, outcome
-
-ROW = b'{"instances": [2]}'
-
-
-@contextmanager
-def serving(manager: Manager, **options: Any) -> Iterator[RestServer]:
-    server = RestServer(manager, address="127.0.0.1", **options)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop(grace=5)
-
+from tests.serving.model_server.rest_serving import ROW, Raw, serving
 
 # Tokens
 
@@ -72,11 +57,8 @@ def test_a_body_without_a_token_is_not_waited_for(toy_manager: Manager, tmp_path
     file.write_text("read secret\n")
     file.chmod(0o600)
     with serving(toy_manager, access=Access(tokens=TokenFile(file))) as server:
-        import socket
-
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-        connection.sendall(b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+        begin = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{"
+        assert Raw(server).send(begin).answer()[0] == 401
 
 
 def test_probes_and_preflights_need_no_token(guarded: RestCalls) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.model_server.model_config import All, Latest, ModelConfig, Policy, Specific
-from serving.model_server.source import aspired_versions, version_number, versions_by_number
+from serving.model_server.source import BasePaths, aspired_versions, version_number, versions_by_number
 
 
 @pytest.mark.parametrize(
@@ -91,10 +90,36 @@ def test_a_base_path_that_cannot_be_listed_says_nothing_about_its_versions(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    with caplog.at_level(logging.ERROR):
-        assert aspired(tmp_path / "gone", Latest()) is None
-        assert aspired(tmp_path / "file", Latest()) is None
+    assert aspired(tmp_path / "gone", Latest()) is None
+    assert aspired(tmp_path / "file", Latest()) is None
     assert str(tmp_path / "gone") in caplog.text
+
+
+def test_what_is_amiss_is_told_when_it_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    look, model = BasePaths(), ModelConfig("m", str(tmp_path / "m"))
+    told = []
+    for _ in range(2):
+        for _ in range(3):
+            assert look(model) is None
+        (tmp_path / "m").mkdir()
+        for _ in range(3):
+            assert look(model) == {}
+        (tmp_path / "m" / "1").mkdir()
+        for _ in range(3):
+            assert look(model) == {1: tmp_path / "m" / "1"}
+        (tmp_path / "m").rename(tmp_path / f"away{len(told)}")
+        told.append([record.getMessage().split(" m ")[0] for record in caplog.records])
+        caplog.clear()
+    assert (
+        told
+        == [
+            [
+                "Could not find base path " + str(tmp_path / "m") + " for servable m: No such file or directory",
+                "No versions of servable",
+            ]
+        ]
+        * 2
+    )
 
 
 def test_links_are_followed_and_versions_stay_children_of_the_base_path(tmp_path: Path) -> None:

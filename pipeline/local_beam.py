@@ -1,4 +1,4 @@
-"""Beam's local runner: nothing from outside, and workers that import what this process does and do not die unseen.
+"""Beam's local runner: nothing from outside; workers that import what this process does, and end when it ends.
 
 Beam's own DirectRunner downloads an executable (Prism) and hands the pipeline to it, whatever its running mode; only
 where there is no network does it come to the runner that is meant. Imports Beam: import it when a run starts.
@@ -7,6 +7,7 @@ where there is no network does it come to the runner that is meant. Imports Beam
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import threading
@@ -20,9 +21,16 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_hand
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
 # `python -m`, which is Beam's way, looks in the current folder before all else, and a user may have a data.py there.
+# When a run is killed, Beam's worker waits on for ever for something to do.
 _WORKER = """
-import json, runpy, sys
+import json, os, runpy, sys, threading, time
 sys.path[:] = json.loads(sys.argv.pop())
+parent = int(sys.argv.pop())
+def watch():
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
 runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__", alter_sys=True)
 """
 
@@ -41,7 +49,7 @@ class LocalRunner(runner.PipelineRunner):  # type: ignore[misc]
 
 def worker_command() -> str:
     """Returns the shell command of a worker process with this process's Python and import path."""
-    return "exec " + shlex.join([sys.executable, "-c", _WORKER, json.dumps(sys.path)])
+    return "exec " + shlex.join([sys.executable, "-c", _WORKER, str(os.getpid()), json.dumps(sys.path)])
 
 
 @worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)

@@ -2,6 +2,9 @@
 
 `tf.saved_model.load` is no check: it runs models that TensorFlow Serving refuses (Keras 3 models that
 `tf.saved_model.save` wrote) and refuses models that TensorFlow Serving runs.
+
+`V1Model` is for checks: it runs by `Session.run`, which looks at shapes in Python and takes 0.1 ms a call. The model
+server runs the same graphs ten times faster, by `serving/model_server/session.py`.
 """
 
 from __future__ import annotations

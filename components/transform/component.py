@@ -33,7 +33,7 @@ class Transform(base_beam_component.BaseBeamComponent):
     dataset, and adds Beam stages for each, so that 16 spans of 15,000 rows take longer with the cache than without;
     its quantiles and sums depend on the order in which workers finish. Here a span's accumulators are computed once,
     kept by content, and merged exactly; TFX's executor still traces, annotates and writes the graph. A line that names
-    its own `preprocessing_fn` gets TFX's behaviour in full, over all data.
+    its own `preprocessing_fn` gets TFT's analyzers; what a span contributes to them is kept in the same way.
     """
 
     SPEC_CLASS = TransformSpec

@@ -21,6 +21,7 @@ from components.transform.raw_columns import RawColumns, raw_columns
 from components.transform.recipe import RECIPE_FILE
 from components.transform.spans import SpanFiles, analysis_path, analyze_span, group_spans, read_analysis
 from components.transform.user_features import plan_of_graph
+from data.worker_errors import raised_here
 from schema.errors import ConfigError, DataRejected
 from schema.features import Categorical, TransformConfig
 from schema.ingest import Label
@@ -66,7 +67,10 @@ class _Task:
 
 
 class TransformExecutor(base_beam_executor.BaseBeamExecutor):
-    """Analyses the spans that are new, merges, computes a recipe and has TFX's Transform trace it."""
+    """Analyses the spans that are new, merges, computes a recipe and has TFX's Transform trace it.
+
+    A line's own function is analysed by TFT, span by span too where its analyzers allow it.
+    """
 
     def Do(  # noqa: N802 (TFX's name)
         self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]
@@ -134,12 +138,12 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
         elif pending:
             import apache_beam as beam
 
-            with self._make_beam_pipeline() as pipeline:
+            with raised_here(folder) as noting, self._make_beam_pipeline() as pipeline:
                 _ = (
                     pipeline
                     | "Spans" >> beam.Create(pending)
                     | "Spread" >> beam.Reshuffle()
-                    | "Analyze" >> beam.Map(analyze_span, columns, capacity, folder)
+                    | "Analyze" >> beam.Map(noting(analyze_span), columns, capacity, folder)
                 )
         for span in pending:
             known[span.key] = read_analysis(analysis_path(folder, span))
@@ -180,12 +184,7 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
         served = {c: t for c, t in task.columns.types.items() if c not in task.transform.exclude}
         return plan_of_graph(task.uri, label, served, task.analysis), fresh
 
-    def _trace(
-        self,
-        function: str,
-        custom_config: dict[str, Any],
-        task: _Task,
-    ) -> None:
+    def _trace(self, function: str, custom_config: dict[str, Any], task: _Task) -> None:
         """TFX's own executor, which traces a function without analyzers in place and reads no record."""
         from tfx.components.transform import executor
         from tfx.utils import json_utils

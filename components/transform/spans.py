@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+from absl import logging
 
 from components.transform.analysis import ANALYSIS_VERSION, Analysis, analyze
 from components.transform.counts import DEFAULT_CAPACITY
@@ -87,7 +88,8 @@ def read_analysis(path: Path) -> Analysis | None:
         return Analysis.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        logging.warning("%s is damaged, so its span is analysed again: %s", path, e)
         path.unlink(missing_ok=True)
         return None
 

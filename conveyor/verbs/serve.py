@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +50,9 @@ def command(
     served = _served_line(line, environment)
     chosen = choose_backend(backend)
     if chosen == "embedded":
+        # TensorFlow's remarks on itself say nothing about the line.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         from serving.line_server.server import LineServer
 
         verify = served.config.verify if verify is None else verify

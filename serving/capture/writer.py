@@ -116,6 +116,9 @@ class Writer:
         self._wake.set()
         self._thread.join(seconds)
         if not self._thread.is_alive():
+            if self._queue:
+                self._drop("stopped", len(self._queue))
+                self._queue.clear()
             return True
         logger.error("capture: %d requests are lost, %s could not be written in time", len(self._queue), self._root)
         return False

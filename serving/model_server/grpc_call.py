@@ -52,6 +52,7 @@ class Call:
         self.id = service.request_ids.of(self.headers.get(HEADER))
         self._role = role
         self._entered = False
+        self._thread_has_it = False
 
     async def answer(self, raw: bytes) -> bytes:
         """Returns the serialized answer to a serialized request.
@@ -61,34 +62,42 @@ class Call:
         """
         raise NotImplementedError
 
+    def failed(self, error: ServingError) -> None:
+        """Takes note of what the caller is told, unless a thread still has the request."""
+
     async def stream_unary(self, _: Any, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         """Reads and answers the request; gRPC calls it."""
         service = self.service
         context.set_trailing_metadata(((HEADER, self.id),))
         try:
-            service.access.authorize(self.headers.get("authorization"), self._role)
-            service.access.enter()
-            self._entered = True
-            if service.under_way is not None:
-                service.under_way[self] = asyncio.current_task()
-            raw = await context.read()
-            if raw is grpc.aio.EOF:
-                raise ServingError(Code.INVALID_ARGUMENT, "No message was sent")
-            return await self.answer(raw)
+            try:
+                service.access.authorize(self.headers.get("authorization"), self._role)
+                service.access.enter()
+                self._entered = True
+                if service.under_way is not None:
+                    service.under_way[self] = asyncio.current_task()
+                raw = await context.read()
+                if raw is grpc.aio.EOF:
+                    raise ServingError(Code.INVALID_ARGUMENT, "No message was sent")
+                return await self.answer(raw)
+            finally:
+                if service.under_way is not None:
+                    service.under_way.pop(self, None)
+                if self._entered and not self._thread_has_it:
+                    service.access.leave()
         except ServingError as e:
-            return await _refuse(context, e)
+            error = e
         except asyncio.CancelledError:
             if not self.overdue:
                 raise
-            limit = service.access.limits.request_seconds
-            return await _refuse(
-                context, ServingError(Code.DEADLINE_EXCEEDED, f"The request took more than {limit:g} seconds")
-            )
-        finally:
-            if service.under_way is not None:
-                service.under_way.pop(self, None)
-            if self._entered:
-                service.access.leave()
+            error = self.too_slow()
+        if not self._thread_has_it:
+            self.failed(error)
+        message = error.message.encode("utf-8", "replace")
+        if len(message) > _MAX_MESSAGE_BYTES:
+            message = message[:_MAX_MESSAGE_BYTES] + b"...TRUNCATED"
+        await context.abort(_STATUS[error.code], message.decode("utf-8", "ignore"))
+        raise AssertionError("abort raises")
 
     async def in_thread(self, work: Callable[[], _T]) -> _T:
         """Runs something in a thread, which counts the request out even if nobody waits for it any more."""
@@ -96,12 +105,17 @@ class Call:
             future = self.service.executor.submit(self._then_leave, work)
         except RuntimeError as e:
             raise ServingError(Code.UNAVAILABLE, "The server is shutting down") from e
-        self._entered = False
+        self._thread_has_it = True
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            self._entered = future.cancel()
+            self._thread_has_it = not future.cancel()
             raise
+
+    def too_slow(self) -> ServingError:
+        """Returns what the caller is told of a request that took longer than it may."""
+        limit = self.service.access.limits.request_seconds
+        return ServingError(Code.DEADLINE_EXCEEDED, f"The request took more than {limit:g} seconds")
 
     def explained(self, error: Exception) -> ServingError:
         """Returns what the caller is told of any error."""
@@ -137,11 +151,3 @@ class ManagementCall(Call):
             return self._method.answer(self.service.manager, parse(self._method.message, raw), self.service.metrics)
         except Exception as e:
             raise self.explained(e) from e
-
-
-async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: ServingError) -> bytes:
-    message = error.message.encode("utf-8", "replace")
-    if len(message) > _MAX_MESSAGE_BYTES:
-        message = message[:_MAX_MESSAGE_BYTES] + b"...TRUNCATED"
-    await context.abort(_STATUS[error.code], message.decode("utf-8", "ignore"))
-    raise AssertionError("abort raises")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from serving.model_server.errors import Code
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.grpc_call import Call
 from serving.model_server.grpc_calls import Inference, parse
 from serving.model_server.hooks import Exchange, ModelSpecQuery
@@ -43,6 +43,7 @@ class InferenceCall(Call):
         self._plan: Plan | None = None
         self._kind: _Kind | None = None
         self._seconds = 0.0
+        self._was_noted = False
 
     async def answer(self, raw: bytes) -> bytes:
         """See `Call`."""
@@ -54,6 +55,11 @@ class InferenceCall(Call):
             self.service.pace.took(self._kind, self._seconds)
         assert response is not None
         return response
+
+    def failed(self, error: ServingError) -> None:
+        """See `Call`. Hooks are told of nothing that was refused before it was read."""
+        if not self._was_noted and self.service.metrics is not None:
+            self._count("", error.code, time.perf_counter() - self.clock)
 
     def _in_loop(self, raw: bytes) -> bytes | None:
         """Answers a request that will be quick; returns None for any other."""
@@ -125,15 +131,19 @@ class InferenceCall(Call):
         return response
 
     def _note(self, raw: bytes, response: bytes, code: Code, message: str) -> None:
+        self._was_noted = True
         service = self.service
         if service.metrics is None and service.hooks is None:
             return
+        if self.overdue:
+            # A thread is done with what the caller does not wait for any more.
+            error = self.too_slow()
+            response, code, message = b"", error.code, error.message
         seconds = time.perf_counter() - self.clock
         model = self._query.name if self._query is not None else ""
         try:
-            # TensorFlow Serving counts no MultiInference.
-            if service.metrics is not None and self._method.entrypoint != "MultiInference":
-                service.metrics.request(model, self._method.entrypoint, "GRPC", code.name, seconds)
+            if service.metrics is not None:
+                self._count(model, code, seconds)
             if service.hooks is not None:
                 exchange = Exchange(
                     api="gRPC",
@@ -153,3 +163,9 @@ class InferenceCall(Call):
                 service.hooks.done(exchange)
         except Exception:
             _LOG.exception("request %s is not noted", self.id)
+
+    def _count(self, model: str, code: Code, seconds: float) -> None:
+        entrypoint, metrics = self._method.entrypoint, self.service.metrics
+        # TensorFlow Serving counts no MultiInference.
+        if metrics is not None and entrypoint != "MultiInference":
+            metrics.request(model, entrypoint, "GRPC", code.name, seconds)

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -106,6 +108,25 @@ if __name__ == "__main__":
     with beam.Pipeline(options=PipelineOptions([*options, "--direct_num_workers=2"])) as pipeline:
         _ = pipeline | beam.Create(range(4)) | beam.Reshuffle() | beam.Map(work)
 """
+
+
+def test_workers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED.replace("END", "import time; time.sleep(600)"))
+    run = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        parent = psutil.Process(run.pid)
+        deadline = time.monotonic() + 120
+        while len(workers := parent.children(recursive=True)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert len(workers) == 2
+    finally:
+        run.kill()
+        run.wait()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    for worker in alive:
+        worker.kill()
+    assert not alive
 
 
 @pytest.mark.parametrize(

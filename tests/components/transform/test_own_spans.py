@@ -114,7 +114,7 @@ def run(run_transform: Any) -> Any:
         finally:
             absl_logging.get_absl_logger().removeHandler(handler)
             absl_logging.set_verbosity(before)
-        return SimpleNamespace(graph=graph, log=[s for s in lines if re.search("analysed|damaged", s)])
+        return SimpleNamespace(graph=graph, log=[s for s in lines if re.search("analysed ", s)])
 
     return run
 

@@ -192,6 +192,34 @@ def test_after_the_end_nothing_is_taken(tmp_path: Path) -> None:
     assert _ids(tmp_path) == _numbers(5)
 
 
+def test_what_comes_just_before_the_end_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = _hook(tmp_path)
+    writer = hook._writer
+    empty_queue = writer._empty_queue
+
+    def with_a_late_one() -> None:
+        empty_queue()
+        if not writer._stopping:
+            hook.done(exchange(0))
+            writer._stopping = True
+
+    monkeypatch.setattr(writer, "_empty_queue", with_a_late_one)
+    hook.start()
+    writer._thread.join(60)
+    assert hook.stop()
+    assert _ids(tmp_path) == _numbers(1)
+
+
+def test_what_comes_at_the_very_end_is_counted(tmp_path: Path) -> None:
+    hook = _hook(tmp_path)
+    with hook:
+        pass
+    # It found the writer at work, and was late all the same.
+    hook._writer._queue.append(exchange(0))
+    assert hook.stop()
+    assert hook.dropped == {"stopped": 1}
+
+
 def test_an_end_that_takes_too_long_is_given_up(tmp_path: Path, stuck: tuple[threading.Event, Any]) -> None:
     _, find = stuck
     hook = _hook(tmp_path, find=find)

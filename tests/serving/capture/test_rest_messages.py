@@ -210,6 +210,48 @@ def test_the_quick_way_gives_what_the_long_one_gives(given_: tuple[dict[str, Ten
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "rows"),
+    [
+        ("b64", "string", [{"b64": "YQ=="}]),
+        ("x", "string", [{"b64": "YQ=="}]),
+        ("x", "string", ["\ud800"]),
+        ("x", "string", ["a", 1]),
+        ("x", "int64", [2**63]),
+        ("x", "int64", [-(2**63) - 1]),
+        ("x", "int64", [1.0]),
+        ("x", "int64", [True]),
+        ("x", "float32", [True]),
+        ("x", "float32", [1e300]),
+        ("x", "float32", [10**400]),
+        ("x", "float32", ["1"]),
+        ("x", "float32", [None]),
+        ("x", "float32", [[1.0], [2.0, 3.0]]),
+        ("x", "float32", [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0]]),
+        ("x", "float32", [[1.0], 2.0]),
+        ("x", "float32", [[[1.0]]]),
+        ("x", "float32", [[]]),
+        ("x", "float32", []),
+        ("x", "float32", 1.0),
+        ("x", "float32", [{"y": 1.0}]),
+        ("x", "float32", [{"x": 1.0}, 2.0]),
+        ("x", "float32", [{"x": 1.0}, {"x": 1.0, "y": 1.0}]),
+        ("x", "bool", [True]),
+        ("x", "int32", [1]),
+    ],
+)
+def test_whatever_is_not_plain_is_left_to_the_long_way(name: str, dtype: str, rows: Any) -> None:
+    assert tensor_map(2, rows, {name: Tensor(dtype)}, by_row=True) is None
+    if not (isinstance(rows, list) and rows and isinstance(rows[0], dict)):
+        assert tensor_map(2, {name: rows}, {name: Tensor(dtype)}, by_row=False) is None
+
+
+def test_several_tensors_need_names() -> None:
+    infos = {"a": Tensor("float32"), "b": Tensor("float32")}
+    for value, by_row in (([1.0], True), ([1.0], False), ({"a": [1.0]}, False), ({"a": [1.0], "b": [1.0]}, True)):
+        assert tensor_map(2, value, infos, by_row=by_row) is None
+
+
 def test_the_quick_way_is_taken_for_plain_rows_and_not_for_large_ones() -> None:
     infos = {name: Tensor(dtype) for name, dtype in (("f", "float32"), ("i", "int64"), ("s", "string"))}
     row = {"f": 1.5, "i": 3, "s": "x"}

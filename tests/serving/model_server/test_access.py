@@ -21,7 +21,9 @@ from tensorflow_serving.apis import (
 from schema.errors import UsageError
 from serving.model_server.access import Access, Limits
 from serving.model_server.errors import Code, ServingError
+from serving.model_server.hooks import Exchange, NoHooks
 from serving.model_server.manager import Manager
+from serving.model_server.metrics import Metrics
 from serving.model_server.tls import Tls
 from serving.model_server.tokens import Role, TokenFile
 from tests.serving.model_server.certificates import Authority
@@ -291,6 +293,35 @@ def test_requests_that_take_too_long(toy_manager: Manager) -> None:
         while access.under_way:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_what_is_refused_is_counted_and_what_is_too_slow_is_noted_as_that(
+    toy_manager: Manager, tokens: TokenFile
+) -> None:
+    class Notes(NoHooks):
+        def __init__(self) -> None:
+            self.codes: list[Code] = []
+
+        def done(self, exchange: Exchange) -> None:
+            self.codes.append(exchange.code)
+
+    metrics, notes = Metrics(), Notes()
+    access = Access(tokens=tokens, limits=Limits(request_seconds=0.3))
+    with Asking(toy_manager, access=access, metrics=metrics, hooks=notes) as asking:
+        asking.error("Predict", predict_request(x=X))
+        asking.error("Predict", predict_request("toy", "slow", loops=np.int64(200_000)), READ)
+        deadline = time.monotonic() + 60
+        while access.under_way:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    counts = [
+        line for line in metrics.page().decode().splitlines() if line.startswith(":tensorflow:serving:request_count")
+    ]
+    assert counts == [
+        ':tensorflow:serving:request_count{model_name="",status="UNAUTHENTICATED"} 1',
+        ':tensorflow:serving:request_count{model_name="toy",status="DEADLINE_EXCEEDED"} 1',
+    ]
+    assert notes.codes == [Code.DEADLINE_EXCEEDED]
 
 
 def test_a_request_whose_body_does_not_come(toy_manager: Manager) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -171,6 +172,22 @@ def test_half_a_million_levels_are_read(brackets: tuple[bytes, bytes]) -> None:
     begin, end = brackets
     inner = begin * 500_000 + (b"1" if begin != b"[" else b"") + end * 500_000
     assert json_document.request_object(b'{"instances": [1], "nested": ' + inner + b"}")["instances"] == [1]
+
+
+def test_beyond_all_sense_nesting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_reader, "MAX_DEPTH", 2000)
+    assert json_document.parse(b"[" * 2000 + b"]" * 2000)
+    with pytest.raises(ServingError, match="Values must not be nested deeper than 2000 levels. at offset: 2000"):
+        json_document.parse(b"[" * 2001 + b"]" * 2001)
+
+
+def test_reading_gives_up_at_its_deadline() -> None:
+    body = b"[" + b"1," * 100_000 + b"}"
+    with pytest.raises(ServingError) as error:
+        json_document.parse(body, deadline=time.monotonic() - 1)
+    assert error.value.code is Code.DEADLINE_EXCEEDED
+    with pytest.raises(ServingError, match="Invalid value. at offset: 200001"):
+        json_document.parse(body, deadline=time.monotonic() + 1000)
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,19 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from schema.errors import ReleaseError
+from serving.model_server import loading
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.loading import LoadOptions
 from serving.model_server.manager import Manager, State, VersionStatus
 from serving.model_server.model_config import All, Latest, ModelConfig, Policy, ServerModels, Specific
+from serving.model_server.servable import Servable
 from serving.model_server.source import aspired_versions
 from tests.serving.model_server.asking import offset, states
 from tests.serving.model_server.conftest import MakeManager
@@ -354,6 +356,33 @@ def test_a_warm_up_that_fails_fails_the_load(
     status = manager.statuses("m", 2)[0]
     assert status.code is code and message in status.message
     assert offset(manager) == 1
+
+
+class Recorded(Servable):
+    """A servable that is remembered."""
+
+    made: ClassVar[list[Recorded]] = []
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.made.append(self)
+
+
+@pytest.mark.parametrize("why", ["its warm-up fails", "nobody wants it any more"])
+def test_what_was_loaded_in_vain_is_closed(
+    make_manager: MakeManager, toy_models: ToyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr(Recorded, "made", [])
+    monkeypatch.setattr(loading, "Servable", Recorded)
+    manager = make_manager(tmp_path, file_system_poll_wait_seconds=0)
+    if why == "its warm-up fails":
+        toy_models.write(tmp_path, 1, warm_up=[predict_log("gone", x=np.float32([1]))])
+    else:
+        toy_models.write(tmp_path, 1)
+        monkeypatch.setattr(manager._table, "loaded", lambda held, servable: False)
+    manager.poll()
+    eventually(lambda: states(manager) == {1: "END"})
+    assert [servable._loaded for servable in Recorded.made] == [None]
 
 
 def test_warm_up_can_be_left_out(make_manager: MakeManager, toy_models: ToyModels, tmp_path: Path) -> None:

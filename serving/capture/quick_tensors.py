@@ -95,7 +95,7 @@ def _tensor(cells: Any, dtype: str) -> bytes | None:
             content = b"".join([wire.varint(cell if cell >= 0 else cell + 2**64) for cell in cells])
         else:
             return None
-    except (OverflowError, UnicodeEncodeError):
+    except (struct.error, OverflowError, UnicodeEncodeError):
         return None
     head, key = _head(dtype, shape)
     return b"".join((head, key, varint(len(content)), content))

@@ -50,7 +50,8 @@ class TrainerConfig(Section):
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced` weights a class by the inverse of its frequency."""
     warm_start: bool = False
-    """Starts from the weights of the model now served, where shapes fit."""
+    """Starts from the weights of the model now served, matched by feature, term and class. The version that is live is
+    then an input of the Trainer: another one trains anew."""
     checkpoint_every_epochs: int = Field(default=1, ge=1)
     """How often a checkpoint is written; a killed training goes on from the last one."""
     tensorboard: bool = True

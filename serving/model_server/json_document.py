@@ -13,7 +13,7 @@ import orjson
 
 from serving.model_server import json_reader
 from serving.model_server.errors import Code, ServingError
-from serving.model_server.json_text import debug_string
+from serving.model_server.json_text import debug_string, printable
 
 _SPACE = " \n\r\t"
 
@@ -114,7 +114,7 @@ def signature_name(document: dict[str, Any]) -> str:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
-    return name
+    return printable(name)
 
 
 def format_error(value: Any, what: str) -> ServingError:

@@ -31,6 +31,11 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def printable(text: str) -> str:
+    """Returns text with a replacement character for each byte of it that is no UTF-8."""
+    return text if text.isascii() else encode(text).decode("utf-8", "replace")
+
+
 def string(value: str | bytes) -> str:
     """Returns a JSON string."""
     if isinstance(value, bytes):
@@ -152,7 +157,7 @@ def debug_string(value: Any) -> str:
     while size < _DEBUG_BYTES and (piece := next(walk, None)) is not None:
         parts.append(piece)
         size += len(encode(piece))
-    return encode("".join(parts)).decode("utf-8", "replace")
+    return printable("".join(parts))
 
 
 def _pieces(value: Any) -> Iterator[str]:

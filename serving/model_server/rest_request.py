@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from serving.model_server import rest_inference
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.hooks import Exchange, ModelSpecQuery
+from serving.model_server.json_text import printable
 from serving.model_server.pace import MAX_BYTES, Watch
 from serving.model_server.request_id import CALLER_KEY_HEADER, HEADER, RequestIds
 from serving.model_server.rest_answer import Answer, TooLarge
@@ -157,7 +158,8 @@ class RestRequest:
     def explained(self, error: Exception) -> ServingError:
         """Returns what the caller is told of any error."""
         if isinstance(error, ServingError):
-            return error
+            message = printable(error.message)
+            return error if message == error.message else ServingError(error.code, message)
         if isinstance(error, MemoryError):
             return ServingError(Code.RESOURCE_EXHAUSTED, "The server has not enough memory for this request")
         _LOG.error("request %s failed", self.id, exc_info=error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,11 +141,10 @@ def test_before_the_first_push_it_is_alive_and_not_ready(served: Served) -> None
     assert served.stop() == 0
 
 
-def test_a_model_that_is_not_the_released_one_is_refused(served: Served) -> None:
+def test_a_model_that_is_not_the_released_one_is_refused(served: Served, toy_models: ToyModels) -> None:
     served.line.push(1)
-    path = served.line.base / "1" / "saved_model.pb"
-    path.write_bytes(path.read_bytes() + b"\x3a\x00")
-    served.process = None
+    shutil.rmtree(served.line.base / "1")
+    toy_models.write(served.line.base, 1, offset=9.0)
     done = subprocess.run(
         [sys.executable, "-m", "conveyor", "serve", str(served.config), "--port=0", "--rest-port=0"],
         env={**os.environ, "CONVEYOR_HOME": str(served.home)},

@@ -162,6 +162,18 @@ def test_a_plan_answers_by_the_servables_that_it_knows() -> None:
     assert versions == [1, 2]
 
 
+def test_a_servable_in_anothers_place_is_not_taken_for_it() -> None:
+    old, new = Echo("x"), Echo("x", version=2)
+    plans = Plans()
+    raw = request_of({"x": np.float32([1])})
+    learn(plans, raw, old)
+    plan = plans.find(raw)
+    assert plan is not None
+    # As when the old one is gone and the new one has got its address.
+    plan._bindings[id(new)] = plan._bindings.pop(id(old))
+    assert plan.answer(new, raw, as_content=False) is None
+
+
 def test_a_plan_keeps_no_servable_alive() -> None:
     servable, plans = Echo("x"), Plans()
     raw = request_of({"x": np.float32([1])})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import ssl
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,24 @@ def test_a_failure_is_noted_too(
     assert exchange.message == response.json()["error"]
     assert exchange.message.startswith(message)
     assert exchange.request_id == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "signature"),
+    [
+        (b'{"instances": [{"a\xff": 1}]}', ""),
+        (b'{"instances": [1], "signature_name": "s\xff"}', "s\N{REPLACEMENT CHARACTER}"),
+        (b'{"inputs": ["\xff"]}', ""),
+    ],
+)
+def test_what_is_noted_can_be_written_down(toy_manager: Manager, body: bytes, signature: str) -> None:
+    hooks = Recorder()
+    response = RestCalls(toy_manager, hooks=hooks).predict(body)
+    assert response.status_code == 400
+    [exchange] = hooks.exchanges
+    assert exchange.signature == signature
+    assert "\N{REPLACEMENT CHARACTER}" in exchange.message
+    assert json.loads(response.content.decode()) == {"error": exchange.message}
 
 
 def test_what_is_no_prediction_is_not_noted(toy_manager: Manager) -> None:

@@ -89,7 +89,7 @@ def client(authority: Authority, tmp_path: Path, certificate: tuple[bytes, bytes
 def test_tls(toy_manager: Manager, tmp_path: Path) -> None:
     authority = Authority()
     with serving(toy_manager, access=Access(tls=Tls(*authority.issue()))) as server:
-        url = f"https://localhost:{server.port}/v1/models/toy:predict"
+        url = f"https://127.0.0.1:{server.port}/v1/models/toy:predict"
         assert client(authority, tmp_path).post(url, content=ROW).json() == {"predictions": [3.0]}
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             client(Authority("another"), tmp_path).post(url, content=ROW)
@@ -103,7 +103,7 @@ def test_clients_must_show_certificates_where_that_is_asked_for(toy_manager: Man
     authority, clients, strangers = Authority(), Authority("clients"), Authority("strangers")
     tls = Tls(*authority.issue(), custom_ca=clients.pem, client_verify=True)
     with serving(toy_manager, access=Access(tls=tls)) as server:
-        url = f"https://localhost:{server.port}/v1/models/toy:predict"
+        url = f"https://127.0.0.1:{server.port}/v1/models/toy:predict"
         known = client(authority, tmp_path, clients.issue("a client"))
         assert known.post(url, content=ROW).json() == {"predictions": [3.0]}
         for certificate in (None, strangers.issue("a stranger")):

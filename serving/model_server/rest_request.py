@@ -145,6 +145,7 @@ class RestRequest:
             future = self._app.executor.submit(work_and_leave)
         except RuntimeError as e:
             raise ServingError(Code.UNAVAILABLE, "The server is shutting down") from e
+        self._entered = False
         left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), left)

@@ -97,7 +97,8 @@ def _by_span(analyzers: OwnAnalyzers, spans: Sequence[SpanFiles], place: _Place)
 def _whole_window(analyzers: OwnAnalyzers, spans: Sequence[SpanFiles], place: _Place, reason: str) -> int:
     """Has TFT analyse all spans as one.
 
-    Not TFX's executor, which asks TFT for copies of the stages that read data: with the pinned Beam, that fails.
+    Not TFX's executor, which asks TFT for copies of the stages that read data: TFT 1.16 fails at that with the pinned
+    Beam.
     """
     logging.warning("all %d spans are analysed together, as in every run: %s", len(spans), reason)
     with raised_here(place.scratch) as noting, place.pipeline() as pipeline, _context(place):

@@ -111,15 +111,20 @@ def _raw_signature(plan: FeaturePlan, columns: list[str], score: Any) -> Any:
     import tensorflow as tf
 
     def serving_raw(*values: Any) -> dict[str, Any]:
-        rows = tf.reduce_max(tf.stack([tf.size(v) for v in values]))
+        shapes = []
+        for dtype in {v.dtype: None for v in values}:
+            shapes += tf.shape_n([v for v in values if v.dtype == dtype])
+        rows = tf.reduce_max(tf.concat(shapes, 0))
+        full = {name: tf.broadcast_to(v, [rows]) for name, v in zip(columns, values, strict=True)}
+        shape = tf.stack([tf.cast(rows, tf.int64), 1])
+        if plan.reads_stand_ins:
+            # Half of the operations of a small request would go into leaving out what stands for a missing value.
+            all_rows = tf.pad(tf.range(tf.cast(rows, tf.int64))[:, tf.newaxis], [[0, 0], [0, 1]])
+            return score({name: tf.SparseTensor(all_rows, value, shape) for name, value in full.items()})
         raw = {}
-        for name, value in zip(columns, values, strict=True):
-            value = tf.broadcast_to(value, [rows])
-            if value.dtype == tf.float32:
-                row = tf.where(tf.logical_not(tf.math.is_nan(value)))
-            else:
-                row = tf.where(tf.not_equal(value, MISSING[plan.columns[name]]))
-            shape = [tf.cast(rows, tf.int64), 1]
+        for name, value in full.items():
+            missing = tf.math.is_nan(value) if value.dtype.is_floating else tf.equal(value, MISSING[plan.columns[name]])
+            row = tf.where(tf.logical_not(missing))
             raw[name] = tf.SparseTensor(tf.pad(row, [[0, 0], [0, 1]]), tf.gather_nd(value, row), shape)
         return score(raw)
 

@@ -91,6 +91,7 @@ def compile_recipe(
         left_out={c: why for c, why in choices.left_out.items() if c not in used},
         treatments={c: f.model_dump_json(exclude_defaults=True) for c, f in choices.treatments.items()},
         train_rows=analysis.rows,
+        reads_stand_ins=True,
     )
     recipe = Recipe(
         columns={**types, label.name: analysis.columns[label.name].type},  # type: ignore[dict-item]

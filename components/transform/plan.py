@@ -72,6 +72,9 @@ class FeaturePlan(Handover):
     """Column to the treatment that it got, in words."""
     train_rows: int = 0
     """Rows of the train split that the constants were computed from."""
+    reads_stand_ins: bool = False
+    """Whether NaN, the least int64 and the empty text are read as missing values, as the built-in features do. A line's
+    own `preprocessing_fn` must not be given them."""
 
     @property
     def dense(self) -> tuple[FeatureOutput, ...]:

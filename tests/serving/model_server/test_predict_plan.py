@@ -4,57 +4,19 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
-from google.protobuf.message import DecodeError
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from serving.model_server.errors import ServingError
 from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.manager import Manager
-from serving.model_server.model_spec import query_of, spec_of
 from serving.model_server.predict import predict_bytes
 from serving.model_server.predict_plan import Plans
 from serving.model_server.tensor_codec import fill_tensor
-from serving.v1_loader import Signature, TensorInfo
 from tests.serving.model_server.grpc_asking import predict_request
-
-
-class Echo:
-    """A model that answers each input under its own name."""
-
-    name = "m"
-
-    def __init__(self, *keys: str, version: int = 1) -> None:
-        self.version = version
-        tensors = {key: TensorInfo(f"{key}:0", "float32", None) for key in keys}
-        self.signatures = {"serving_default": Signature("serving_default", "", tensors, tensors, {})}
-        self.ran = 0
-
-    def run(self, _: Signature, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
-        self.ran += 1
-        return [feeds[key] for key in fetches]
-
-
-def learn(plans: Plans, raw: bytes, servable: Any) -> None:
-    request = predict_pb2.PredictRequest.FromString(raw)
-    predict_bytes(servable, request)
-    plans.learn(raw, request, query_of(spec_of(request)), servable)
-
-
-def parsed(raw: bytes) -> predict_pb2.PredictResponse:
-    return predict_pb2.PredictResponse.FromString(raw)
-
-
-def request_of(inputs: Mapping[str, Any], signature: str = "") -> bytes:
-    return predict_request("m", signature, **inputs).SerializeToString()
-
+from tests.serving.model_server.planned import Echo, learn, parsed, request_of
 
 _ONE = {
     "float in tensor_content": (np.float32([[1, 2, 3]]), np.float32([[4, np.nan, 6]])),
@@ -184,70 +146,6 @@ def test_a_plan_keeps_no_servable_alive() -> None:
     assert gone() is None
 
 
-def _raw(*entries: bytes) -> bytes:
-    """Returns a PredictRequest to `m` whose map entries are the given bytes."""
-    raw = request_of({})
-    for entry in entries:
-        raw += b"\x12" + bytes([len(entry)]) + entry
-    return raw
-
-
-def _entry(tensor: bytes, key: bytes = b"\x0a\x01x") -> bytes:
-    return key + b"\x12" + bytes([len(tensor)]) + tensor
-
-
-# dtype float, shape [1]
-_HEAD = b"\x08\x01\x12\x04\x12\x02\x08\x01"
-_FLOAT = b"\x00\x00\x80\x3f"
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        _raw(_entry(_HEAD + b"\x2a\x04" + _FLOAT), _entry(_HEAD + b"\x2a\x04" + _FLOAT)),
-        _raw(_entry(_HEAD + b"\x2a\x04" + _FLOAT) + b"\x12\x00"),
-        _raw(_entry(_HEAD + b"\x2a\x04" + _FLOAT) + b"\x0a\x01x"),
-        _raw(_entry(_HEAD + b"\x2a\x04" + _FLOAT + b"\x2a\x04" + _FLOAT)),
-        _raw(_entry(_HEAD + b"\x2a\x04" + _FLOAT + b"\x22\x04" + _FLOAT)),
-        _raw(_entry(_HEAD + b"\x2d" + _FLOAT)),
-        # dtype bool, whose other bytes than 0 and 1 are not kept
-        _raw(_entry(b"\x08\x0a\x12\x04\x12\x02\x08\x01\x22\x01\x01")),
-        # dtype int8, tensor_content as a number: protocol buffers pass over it
-        _raw(_entry(b"\x08\x06\x12\x04\x12\x02\x08\x01\x20\x00")),
-        # one value filled up to two
-        _raw(_entry(b"\x08\x01\x12\x04\x12\x02\x08\x02\x2a\x04" + _FLOAT)),
-        # two values cut off to one
-        _raw(_entry(_HEAD + b"\x2a\x08" + _FLOAT + _FLOAT)),
-        # dtype int32, whose zeros are not those of float_val
-        _raw(_entry(b"\x08\x03\x12\x04\x12\x02\x08\x01\x2a\x04" + bytes(4))),
-        # dtype float, filled up with a zero, and a string
-        _raw(_entry(b"\x08\x01\x12\x00\x42\x00")),
-        # strings in tensor_content
-        _raw(_entry(b"\x08\x07\x12\x04\x12\x02\x08\x01\x22\x02\x01a")),
-    ],
-    ids=[
-        "key twice",
-        "tensor twice",
-        "key field twice",
-        "values twice",
-        "values and content",
-        "unpacked",
-        "bool",
-        "number",
-        "filled up",
-        "cut off",
-        "another type's values",
-        "another type's string",
-        "string list",
-    ],
-)
-def test_what_is_not_its_bytes_alone_has_no_plan(raw: bytes) -> None:
-    servable, plans = Echo("x"), Plans()
-    learn(plans, raw, servable)
-    assert servable.ran == 1
-    assert plans.find(raw) is None
-
-
 def test_a_long_frame_has_no_plan_and_long_values_have() -> None:
     plans = Plans()
     long = "k" * 5000
@@ -278,64 +176,6 @@ def test_the_number_of_plans_is_limited() -> None:
         learn(plans, request_of({"x": np.array([b"a" * n], object)}), servable)
     assert len(plans._lengths) <= 512
     assert plans.find(request_of({"x": np.array([b"b" * 1199], object)})) is not None
-
-
-_TENSORS = st.builds(
-    lambda dtype, shape, content, floats, doubles, strings, ints: tensor_pb2.TensorProto(
-        dtype=dtype,
-        tensor_shape={"dim": [{"size": s} for s in shape]},
-        tensor_content=content,
-        float_val=floats,
-        double_val=doubles,
-        string_val=strings,
-        int_val=ints,
-    ),
-    st.sampled_from(
-        [types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_STRING, types_pb2.DT_INT32, types_pb2.DT_BOOL]
-    ),
-    st.lists(st.integers(0, 3), max_size=2),
-    st.binary(max_size=12) | st.just(b""),
-    st.lists(st.floats(width=32), max_size=3),
-    st.lists(st.floats(), max_size=2),
-    st.lists(st.binary(max_size=3), max_size=2),
-    st.lists(st.integers(0, 200), max_size=2),
-)
-
-
-@given(
-    tensors=st.dictionaries(st.sampled_from(["x", "y"]), _TENSORS, min_size=1),
-    changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=6),
-)
-@settings(max_examples=600, deadline=None)
-def test_any_request_by_a_plan_or_without(
-    tensors: dict[str, tensor_pb2.TensorProto], changes: list[tuple[int, int]]
-) -> None:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = "m"
-    for key, tensor in tensors.items():
-        request.inputs[key].CopyFrom(tensor)
-    raw = request.SerializeToString()
-    servable, plans = Echo(*tensors), Plans()
-    try:
-        learn(plans, raw, servable)
-    except ServingError:
-        return
-    changed = bytearray(raw)
-    for place, value in changes:
-        changed[place % len(changed)] = value
-    raw = bytes(changed)
-    plan = plans.find(raw)
-    if plan is None:
-        return
-    try:
-        wanted = parsed(predict_bytes(servable, predict_pb2.PredictRequest.FromString(raw)))
-    except (DecodeError, ServingError) as e:
-        raise AssertionError("a plan fits a request that cannot be answered") from e
-    for _ in range(2):
-        answer = plan.answer(servable, raw, as_content=False)
-        assert answer is not None
-        # By bytes: NaNs are not equal to themselves.
-        assert parsed(answer).SerializeToString(deterministic=True) == wanted.SerializeToString(deterministic=True)
 
 
 def test_a_real_model_answers_by_a_plan(toy_manager: Manager) -> None:

@@ -1,0 +1,1 @@
+"""Measures servers under load: `python -m benchmarks.serving`."""

@@ -1,0 +1,61 @@
+"""The requests that are sent: real trips, as each of the servers takes them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+METHODS = {"grpc": "/tensorflow.serving.PredictionService/Predict", "rest": "/v1/models/taxi:predict"}
+APP_METHOD = "/predict"
+SIGNATURE = "serving_raw"
+
+
+def trips(count: int) -> list[dict[str, str]]:
+    """Returns the first trips of TFX's table that lack no value."""
+    import tfx
+
+    table = Path(tfx.__path__[0]) / "examples" / "chicago_taxi_pipeline" / "data" / "simple" / "data.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        whole = (row for row in csv.DictReader(file) if all(row.values()))
+        return [row for row, _ in zip(whole, range(count), strict=False)]
+
+
+def write(folder: Path, address: str, batch: int) -> dict[str, Path]:
+    """Writes the bodies for a batch, encoded by the client as the served model's metadata says.
+
+    Args:
+        folder: where they are written.
+        address: a server's gRPC address.
+        batch: rows in each request.
+
+    Returns:
+        `grpc`, `rest` and `app` to the file with the body.
+    """
+    from serving import messages
+    from serving.client import Client
+    from serving.client.encoding import Encoder
+    from serving.model_server.tensor_codec import fill_tensor
+
+    with Client("taxi", address) as client:
+        metadata = client.metadata()
+    encoded = Encoder(metadata, metadata.signature(SIGNATURE)).encode(trips(batch)).checked()
+    request = messages.PREDICT.request()
+    request.model_spec.name, request.model_spec.signature_name = "taxi", SIGNATURE
+    for name, array in encoded.tensors.items():
+        fill_tensor(request.inputs[name], array)
+    rows = [{name: _plain(array[i]) for name, array in encoded.tensors.items()} for i in range(batch)]
+    bodies = {
+        "grpc": request.SerializeToString(deterministic=True),
+        "rest": json.dumps({"signature_name": SIGNATURE, "instances": rows}).encode(),
+        "app": json.dumps({"instances": rows}).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, body in bodies.items():
+        (folder / f"{name}-{batch}").write_bytes(body)
+    return {name: folder / f"{name}-{batch}" for name in bodies}
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value.item()

@@ -51,5 +51,10 @@ setup(
     },
     include_package_data=False,
     zip_safe=False,
-    entry_points={"console_scripts": ["conveyor=conveyor.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "conveyor=conveyor.cli:main",
+            "conveyor-model-server=serving.model_server.main:main",
+        ]
+    },
 )

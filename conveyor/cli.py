@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "compare": "Compare two runs.",
     "releases": "List the releases of a line.",
     "serve": "Serve the live model of a line by gRPC and REST.",
+    "gateway": "Stand in front of TensorFlow Serving: capture, canary, tokens, TLS.",
     "canary": "Give a model version a share of the requests.",
     "promote": "Make the canary live for all requests.",
     "shadow": "Give a model version copies of the requests.",

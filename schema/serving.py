@@ -78,5 +78,9 @@ class ServingConfig(Section):
     """TLS. By default there is none."""
     tokens_file: str | None = None
     """File of bearer tokens, a line `read TOKEN` or `admin TOKEN` each. By default no token is asked for."""
+    gather: bool = True
+    """Whether small Predict requests that are there at the same moment run as one batch (gRPC). None waits for others.
+    Infra validation checks that a row has the same answer alone and in a batch, up to rounding; set this to false for a
+    model of your own that is not made so."""
     verify: bool = True
     """Whether a version whose model digest is not the release ledger's is refused."""

@@ -49,11 +49,11 @@ class Place:
 def prepare(folder: Path, say: Say) -> Place:
     """Runs `taxi` once, unless this folder has its model already."""
     state = folder / "state"
-    found = sorted(state.glob("taxi/serving/[0-9]*"))
+    found = sorted(state.glob("taxi/serving_model/taxi/[0-9]*"))
     if not found:
         say("conveyor run taxi, for a model to serve")
         measure(["-m", "conveyor", "run", "taxi"], env={"CONVEYOR_HOME": str(state)}, log=folder / "run.log")
-        found = sorted(state.glob("taxi/serving/[0-9]*"))
+        found = sorted(state.glob("taxi/serving_model/taxi/[0-9]*"))
     return Place(folder, found[-1])
 
 

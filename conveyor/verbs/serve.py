@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -13,7 +14,9 @@ from conveyor.options import json_option, line_argument, open_line
 from conveyor.output import console, print_json
 
 if TYPE_CHECKING:
-    from serving.line_server.server import LineServer, ServedLine
+    from serving.gateway.server import Gateway
+    from serving.line_server.served_line import ServedLine
+    from serving.line_server.server import LineServer
 
 
 @click.command(name="serve", short_help="Serve the live model of a line by gRPC and REST.")
@@ -47,23 +50,28 @@ def command(
     """
     from serving.line_server.binary import choose_backend
 
-    served = _served_line(line, environment)
+    served = served_line(line, environment)
     chosen = choose_backend(backend)
+    verify = served.config.verify if verify is None else verify
     if chosen == "embedded":
         # TensorFlow's remarks on itself say nothing about the line.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         from serving.line_server.server import LineServer
 
-        verify = served.config.verify if verify is None else verify
         server = LineServer(served, host=host, port=port, rest_port=rest_port, verify=verify)
-        server.run(lambda running: _announce(running, served, host, as_json))
+        server.run(lambda running: announce(running, served, host, as_json))
         return
-    _serve_with_binary(served, chosen, host, port, rest_port, verify)
+    _serve_with_binary(served, chosen, host, port, rest_port, verify, as_json)
 
 
-def _served_line(line: str, environment: str | None) -> ServedLine:
-    from serving.line_server.server import ServedLine
+def served_line(line: str, environment: str | None) -> ServedLine:
+    """Returns a line as it is to be served.
+
+    Raises:
+        ConfigError: there is no such line, or its config is not valid.
+    """
+    from serving.line_server.served_line import ServedLine
 
     loaded, state = open_line(line, environment)
     config = loaded.line.serving
@@ -80,7 +88,18 @@ def _served_line(line: str, environment: str | None) -> ServedLine:
     )
 
 
-def _announce(server: LineServer, served: ServedLine, host: str, as_json: bool) -> None:
+def announce(
+    server: LineServer | Gateway, served: ServedLine, host: str, as_json: bool, waiting: str | None = None
+) -> None:
+    """Prints where a line is served, which version, and lines to try it with.
+
+    Args:
+        server: what serves it, or stands in front of what does.
+        served: the line.
+        host: the address that it listens on.
+        as_json: whether to print one JSON document instead.
+        waiting: what to say where there is no version yet; by default how there will be one.
+    """
     from serving.line_server.sample import curl_line, grpcurl_line, sample_request, write_protoset
 
     split = server.models.split
@@ -90,12 +109,12 @@ def _announce(server: LineServer, served: ServedLine, host: str, as_json: bool) 
     request = None if split.stable is None else sample_request(served.base_path / str(split.stable), served.name)
     lines = {}
     if request is not None:
+        lines["curl"] = curl_line(request, rest, tls=tls, token=token)
         protoset = served.ledger.parent / "prediction_service.protoset"
-        write_protoset(protoset)
-        lines = {
-            "curl": curl_line(request, rest, tls=tls, token=token),
-            "grpcurl": grpcurl_line(request, grpc, protoset, tls=tls, token=token),
-        }
+        # A gateway may only read there.
+        with contextlib.suppress(OSError):
+            write_protoset(protoset)
+            lines["grpcurl"] = grpcurl_line(request, grpc, protoset, tls=tls, token=token)
     if as_json:
         versions = {"version": split.stable, "canary": split.canary, "shadow": split.shadow}
         print_json({"model": served.name, "grpc": grpc, "rest": rest, **versions, **lines})
@@ -103,7 +122,7 @@ def _announce(server: LineServer, served: ServedLine, host: str, as_json: bool) 
     out = console()
     out.print(f"{served.name}: gRPC {grpc}, REST http{'s' if tls else ''}://{rest}", highlight=False)
     if split.stable is None:
-        out.print(f"no version yet; conveyor run {served.name} pushes the first, and it is served at once")
+        out.print(waiting or f"no version yet; conveyor run {served.name} pushes the first, and it is served at once")
         return
     trial = f", version {split.canary} as canary for {split.share:.4g} of the requests" if split.canary else ""
     out.print(f"version {split.stable} is live{trial}", highlight=False)
@@ -113,23 +132,14 @@ def _announce(server: LineServer, served: ServedLine, host: str, as_json: bool) 
 
 
 def _serve_with_binary(
-    served: ServedLine, backend: str, host: str, port: int, rest_port: int, verify: bool | None
+    served: ServedLine, backend: str, host: str, port: int, rest_port: int, verify: bool, as_json: bool
 ) -> None:
-    from schema.errors import ConveyorError, UsageError
-    from serving.ledger import Ledger
+    from schema.errors import ConveyorError
     from serving.line_server.binary import BinaryServer
 
-    if verify or served.config.tls or served.config.tokens_file:
-        raise UsageError(
-            f"--backend {backend} knows neither --verify nor serving.tls nor serving.tokens_file",
-            hint="put `conveyor gateway` in front of it for those, or take --backend embedded",
-        )
-    if port == 0 or rest_port == 0:
-        raise UsageError(f"--backend {backend} needs ports of its own. Got --port {port} and --rest-port {rest_port}")
-    server = BinaryServer(served.name, served.base_path, Ledger(served.ledger), served.ledger.parent, backend)  # type: ignore[arg-type]
-    console().print(f"{served.name}: {backend} on gRPC {host}:{port}, REST {host}:{rest_port}", highlight=False)
-    code = server.run(host=host, port=port, rest_port=rest_port)
-    if code:
+    server = BinaryServer(served, backend, host=host, port=port, rest_port=rest_port, verify=verify)  # type: ignore[arg-type]
+    code = server.run(lambda running: announce(running, served, host, as_json))
+    if code is not None:
         raise ConveyorError(
             f"{backend} ended with exit code {code}; its last words are above", hint="correct that and serve again"
         )

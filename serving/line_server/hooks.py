@@ -1,11 +1,22 @@
-"""What `conveyor serve` does around each prediction: canary before it, capture and shadow after it."""
+"""What a server of a line does around each prediction: canary before it, capture and shadow after it."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from serving.capture.hook import CaptureHook
-from serving.line_server.models import LineModels
 from serving.line_server.shadow import Shadow
 from serving.model_server.hooks import Exchange, ModelSpecQuery
+from serving.traffic import Split
+
+
+class Led(Protocol):
+    """The versions of a line that answer requests: of the embedded server, or of one behind the gateway."""
+
+    @property
+    def split(self) -> Split:
+        """How requests are split now."""
+        ...
 
 
 class LineHooks:
@@ -18,7 +29,7 @@ class LineHooks:
         shadow: gets copies.
     """
 
-    def __init__(self, line: str, models: LineModels, capture: CaptureHook | None, shadow: Shadow) -> None:
+    def __init__(self, line: str, models: Led, capture: CaptureHook | None, shadow: Shadow) -> None:
         self._line = line
         self._models = models
         self._capture = capture

@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import gc
-import logging
-import os
-import signal
 from collections.abc import Callable
-from pathlib import Path
 
-from schema.serving import LimitsConfig, ServingConfig, TlsConfig
 from serving.capture.hook import CaptureHook, signatures_in
 from serving.ledger import Ledger
 from serving.line_server.hooks import LineHooks
 from serving.line_server.models import LineModels
-from serving.line_server.shadow import Shadow
-from serving.model_server.access import Access, Limits
+from serving.line_server.served_line import ServedLine
+from serving.line_server.shadow import Shadow, asked_here
+from serving.model_server.draining import serve_until_signal
 from serving.model_server.grpc_server import GrpcServer
 from serving.model_server.metrics import PATH as METRICS_PATH
 from serving.model_server.metrics import Metrics
 from serving.model_server.rest_server import RestServer
-from serving.model_server.tls import Tls
-from serving.model_server.tokens import TokenFile
-
-GRACE_SECONDS = 30.0
-"""How long requests under way may take after SIGTERM."""
-
-_log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class ServedLine:
-    """What is served, and from where.
-
-    Attributes:
-        name: the line's name, which clients call the model.
-        base_path: the model base path, absolute.
-        ledger: the release ledger.
-        capture: the folder of captured records.
-        config: the line's `serving` section, secrets filled in.
-        config_folder: where relative paths in it begin.
-    """
-
-    name: str
-    base_path: Path
-    ledger: Path
-    capture: Path
-    config: ServingConfig
-    config_folder: Path
 
 
 class LineServer:
@@ -86,12 +52,17 @@ class LineServer:
                 registry=registry,
             )
         keep = self._capture.done if self._capture is not None else lambda _: None
-        self._shadow = Shadow(line.name, self.models.manager, keep, registry)
+        self._shadow = Shadow(line.name, asked_here(self.models.manager), keep, registry)
         hooks = LineHooks(line.name, self.models, self._capture, self._shadow)
-        tokens = TokenFile(line.config_folder / config.tokens_file) if config.tokens_file else None
-        access = Access(tokens=tokens, tls=read_tls(config.tls, line.config_folder), limits=limits_of(config.limits))
-        shared = {"access": access, "hooks": hooks, "metrics": self._metrics}
-        self._grpc = GrpcServer(self.models.manager, port=port, address=host, health=True, **shared)  # type: ignore[arg-type]
+        shared = {"access": line.access(), "hooks": hooks, "metrics": self._metrics}
+        self._grpc = GrpcServer(
+            self.models.manager,
+            port=port,
+            address=host,
+            health=True,
+            gather=line.config.gather,
+            **shared,  # type: ignore[arg-type]
+        )
         self._rest = RestServer(
             self.models.manager,
             port=rest_port,
@@ -123,76 +94,19 @@ class LineServer:
             ReleaseError: the ledger is damaged, or the live version cannot be loaded.
             UsageError: a port is taken.
         """
-        asyncio.run(self._run(announce))
+        asyncio.run(serve_until_signal(load=self.models.start, start=lambda: self._start(announce), stop=self._stop))
 
-    async def _run(self, announce: Callable[[LineServer], None]) -> None:
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
+    async def _start(self, announce: Callable[[LineServer], None]) -> None:
+        if self._capture is not None:
+            self._capture.start()
+        self._shadow.start()
+        await self._grpc.start()
+        await asyncio.to_thread(self._rest.start)
+        announce(self)
 
-        def on_signal() -> None:
-            if stopping.is_set():
-                os._exit(128 + signal.SIGTERM)
-            stopping.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal)
-        try:
-            await asyncio.to_thread(self.models.start)
-            # What has been imported stays; to look through it takes a fifth of a second in which nobody is answered.
-            gc.collect()
-            gc.freeze()
-            if self._capture is not None:
-                self._capture.start()
-            self._shadow.start()
-            await self._grpc.start()
-            await asyncio.to_thread(self._rest.start)
-            announce(self)
-            await stopping.wait()
-            _log.info("Draining: requests under way have %g s", GRACE_SECONDS)
-        finally:
-            await asyncio.gather(self._grpc.stop(GRACE_SECONDS), asyncio.to_thread(self._rest.stop, GRACE_SECONDS))
-            await asyncio.to_thread(self._shadow.stop)
-            await asyncio.to_thread(self.models.stop)
-            if self._capture is not None:
-                await asyncio.to_thread(self._capture.stop)
-
-
-def read_tls(config: TlsConfig | None, folder: Path) -> Tls | None:
-    """Returns the certificates that a config names, or None when it names none.
-
-    Raises:
-        UsageError: a file cannot be read, or the key is not the certificate's.
-    """
-    if config is None:
-        return None
-    tls = Tls(
-        server_key=_read(folder / config.key, "key"),
-        server_cert=_read(folder / config.certificate, "certificate"),
-        custom_ca=b"" if config.client_ca is None else _read(folder / config.client_ca, "client_ca"),
-        client_verify=config.client_ca is not None,
-    )
-    tls.check()
-    return tls
-
-
-def limits_of(config: LimitsConfig) -> Limits:
-    """Returns the limits that a config names."""
-    return Limits(
-        message_bytes=config.max_message_bytes,
-        header_bytes=config.max_header_bytes,
-        batch_rows=config.max_batch_rows,
-        concurrent_requests=config.max_concurrent_requests,
-        request_seconds=config.request_timeout_seconds,
-    )
-
-
-def _read(path: Path, key: str) -> bytes:
-    from schema.errors import UsageError
-
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"serving.tls.{key} must be a PEM file that can be read. Got {path} instead ({error.strerror})",
-            hint="correct the path in the line config, or make the file readable for the server's user",
-        ) from error
+    async def _stop(self, grace: float) -> None:
+        await asyncio.gather(self._grpc.stop(grace), asyncio.to_thread(self._rest.stop, grace))
+        await asyncio.to_thread(self._shadow.stop)
+        await asyncio.to_thread(self.models.stop)
+        if self._capture is not None:
+            await asyncio.to_thread(self._capture.stop)

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -15,7 +16,12 @@ from serving.capture.record import ShadowExchange
 from serving.line_server.answers import Difference, difference
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.hooks import Exchange, ModelSpecQuery
-from serving.model_server.manager import Manager
+
+if TYPE_CHECKING:
+    from serving.model_server.manager import Manager
+
+Ask = Callable[[Exchange, int], bytes]
+"""Returns what a version answers to a request that another one has had; raises ServingError."""
 
 QUEUE = 1000
 """Requests that may wait for the shadow; more are dropped and counted."""
@@ -28,15 +34,15 @@ class Shadow:
 
     Args:
         line: the line's name.
-        manager: where the version is.
+        ask: asks the version.
         keep: is given each comparison.
         registry: where the metrics are registered.
     """
 
     def __init__(
-        self, line: str, manager: Manager, keep: Callable[[ShadowExchange], None], registry: CollectorRegistry | None
+        self, line: str, ask: Ask, keep: Callable[[ShadowExchange], None], registry: CollectorRegistry | None
     ) -> None:
-        self._manager = manager
+        self._ask_version = ask
         self._keep = keep
         self._queue: queue.Queue[tuple[Exchange, int] | None] = queue.Queue(QUEUE)
         self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
@@ -92,8 +98,7 @@ class Shadow:
         started = time.perf_counter()
         response, code, message = b"", Code.OK, ""
         try:
-            with self._manager.acquire(ModelSpecQuery(exchange.model, version)) as lease:
-                response = answer(exchange, lease.servable)
+            response = self._ask_version(exchange, version)
         except ServingError as error:
             code, message = error.code, error.message
         found = Difference()
@@ -123,6 +128,16 @@ class Shadow:
             self._difference.observe(found.max_abs_difference)
         if found.class_agreement is not None and found.class_agreement < 1:
             self._disagreement.inc()
+
+
+def asked_here(manager: Manager) -> Ask:
+    """Returns what asks versions that the embedded server has loaded."""
+
+    def ask(exchange: Exchange, version: int) -> bytes:
+        with manager.acquire(ModelSpecQuery(exchange.model, version)) as lease:
+            return answer(exchange, lease.servable)
+
+    return ask
 
 
 def answer(exchange: Exchange, servable: object) -> bytes:

@@ -12,7 +12,7 @@ from serving.model_server.grpc_call import Call
 from serving.model_server.grpc_calls import Inference, parse
 from serving.model_server.hooks import Exchange, ModelSpecQuery
 from serving.model_server.pace import MAX_BYTES, Watch
-from serving.model_server.predict_plan import Plan
+from serving.model_server.predict_plan import Planned
 from serving.model_server.request_id import CALLER_KEY_HEADER
 from serving.model_server.tokens import Role
 
@@ -40,16 +40,19 @@ class InferenceCall(Call):
         self._query: ModelSpecQuery | None = None
         self._version: int | None = None
         self._signature = ""
-        self._plan: Plan | None = None
+        self._planned: Planned | None = None
         self._kind: _Kind | None = None
         self._seconds = 0.0
         self._was_noted = False
 
     async def answer(self, raw: bytes) -> bytes:
         """See `Call`."""
-        response = self._noted(raw, self._in_loop) if len(raw) <= MAX_BYTES else None
-        if response is not None:
-            return response
+        if len(raw) <= MAX_BYTES:
+            response = await self._together(raw) if self.service.gatherer is not None else None
+            if response is None:
+                response = self._noted(raw, self._in_loop)
+            if response is not None:
+                return response
         response = await self.in_thread(lambda: self._noted(raw, self._in_thread))
         if self._kind is not None:
             self.service.pace.took(self._kind, self._seconds)
@@ -61,21 +64,63 @@ class InferenceCall(Call):
         if not self._was_noted and self.service.metrics is not None:
             self._count("", error.code, time.perf_counter() - self.clock)
 
+    async def _together(self, raw: bytes) -> bytes | None:
+        """Answers a request together with others that are there; returns None if it must be answered by itself."""
+        service = self.service
+        planned = self._planned = service.plans.find(raw) if self._method.planned else None
+        if service.gatherer is None or planned is None:
+            return None
+        plan = planned.plan
+        row_shapes = plan.frame.row_shapes
+        if row_shapes is None:
+            return None
+        try:
+            with service.manager.acquire(self._prepare(raw)) as lease:
+                servable = lease.servable
+                binding = plan.binding(servable)
+                if binding is None:
+                    return None
+                if service.check_rows is not None:
+                    service.check_rows(plan.frame.rows)
+                started = time.perf_counter()
+                outputs = await service.gatherer.run(
+                    self._kind_of(servable, raw),
+                    lease,
+                    binding.signature,
+                    binding.fetches,
+                    planned.feeds,
+                    plan.frame.rows,
+                    row_shapes,
+                )
+                if outputs is None:
+                    return None
+                self._version = servable.version
+                observe_run = service.observe_run(self._method.entrypoint, servable.name)
+                if observe_run is not None:
+                    observe_run(time.perf_counter() - started)
+                response = plan.response(servable, binding, outputs, service.as_content)
+        except Exception as e:
+            raise self._noted_error(raw, e) from e
+        self._note(raw, response, Code.OK, "")
+        return response
+
+    def _kind_of(self, servable: Servable, raw: bytes) -> _Kind:
+        # By its size, so that a batch does not pass for a row.
+        return self._method.entrypoint, servable.name, servable.version, self._signature, len(raw).bit_length()
+
     def _in_loop(self, raw: bytes) -> bytes | None:
         """Answers a request that will be quick; returns None for any other."""
         service, method = self.service, self._method
-        if method.planned:
-            self._plan = service.plans.find(raw)
-        query = self._prepare(raw)
+        if method.planned and self._planned is None:
+            self._planned = service.plans.find(raw)
+        query = self._query or self._prepare(raw)
         with service.manager.acquire(query) as lease:
             servable = lease.servable
-            # By its size, so that a batch does not pass for a row.
-            kind = (method.entrypoint, servable.name, servable.version, self._signature, len(raw).bit_length())
-            self._kind = kind
+            kind = self._kind = self._kind_of(servable, raw)
             response = service.pace.run(kind, lambda: self._run(servable, raw))
             if response is not None and self._request is not None and method.planned:
-                if self._plan is not None:
-                    self._plan.bind(servable)
+                if self._planned is not None:
+                    self._planned.plan.bind(servable)
                 else:
                     service.plans.learn(raw, self._request, method.query(self._request), servable)
             return response
@@ -89,9 +134,9 @@ class InferenceCall(Call):
         return response
 
     def _prepare(self, raw: bytes) -> ModelSpecQuery:
-        plan = self._plan
-        if plan is not None:
-            query, self._signature = plan.query, plan.signature_name
+        planned = self._planned
+        if planned is not None:
+            query, self._signature = planned.plan.query, planned.plan.signature_name
         else:
             self._request = parse(self._method.message, raw)
             query = self._method.query(self._request)
@@ -106,12 +151,12 @@ class InferenceCall(Call):
         return query
 
     def _run(self, servable: Servable, raw: bytes) -> bytes:
-        service, plan = self.service, self._plan
+        service, planned = self.service, self._planned
         self._version = servable.version
         observe_run = service.observe_run(self._method.entrypoint, servable.name)
         content, check_rows = service.as_content, service.check_rows
-        if plan is not None:
-            response = plan.answer(servable, raw, as_content=content, check_rows=check_rows, observe_run=observe_run)
+        if planned is not None:
+            response = planned.answer(servable, as_content=content, check_rows=check_rows, observe_run=observe_run)
             if response is not None:
                 return response
             self._request = parse(self._method.message, raw)
@@ -123,12 +168,15 @@ class InferenceCall(Call):
         try:
             response = work(raw)
         except Exception as e:
-            error = self.explained(e)
-            self._note(raw, b"", error.code, error.message)
-            raise error from e
+            raise self._noted_error(raw, e) from e
         if response is not None:
             self._note(raw, response, Code.OK, "")
         return response
+
+    def _noted_error(self, raw: bytes, error: Exception) -> ServingError:
+        explained = self.explained(error)
+        self._note(raw, b"", explained.code, explained.message)
+        return explained
 
     def _note(self, raw: bytes, response: bytes, code: Code, message: str) -> None:
         self._was_noted = True

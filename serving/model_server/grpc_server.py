@@ -16,6 +16,7 @@ import grpc.aio
 from schema.errors import UsageError
 from serving.model_server.access import Access
 from serving.model_server.grpc_health import GrpcHealth
+from serving.model_server.grpc_port import listen, server_options
 from serving.model_server.grpc_service import GrpcService
 from serving.model_server.hooks import Hooks, NoHooks
 from serving.model_server.pace import Pace
@@ -41,6 +42,8 @@ class GrpcServer:
         health: whether the health service answers.
         as_content: Predict answers in `tensor_content` instead of the typed fields.
         inline: whether quick requests run in the loop. Not for batching, where a request waits for others.
+        gather: whether quick Predict requests that are there at the same moment run as one batch. Only for models that
+            answer a row in a batch as they answer it alone.
         max_threads: threads for the others; None for four a CPU, as in TensorFlow Serving.
         channel_arguments: `name=value,name=value`, whole numbers as such; they come after those set here.
 
@@ -64,6 +67,7 @@ class GrpcServer:
         health: bool = False,
         as_content: bool = False,
         inline: bool = True,
+        gather: bool = False,
         max_threads: int | None = None,
         channel_arguments: str = "",
     ) -> None:
@@ -73,7 +77,7 @@ class GrpcServer:
         self._address = address
         self._socket_path = socket_path
         self._access = access or Access()
-        self._options = _options(self._access, channel_arguments)
+        self._options = server_options(self._access, channel_arguments)
         self._executor = ThreadPoolExecutor(max_threads or 4 * (os.cpu_count() or 1), thread_name_prefix="grpc")
         self._service = GrpcService(
             manager,
@@ -83,6 +87,7 @@ class GrpcServer:
             executor=self._executor,
             pace=Pace(inline),
             as_content=as_content,
+            gather=gather,
         )
         self._health_wanted = health
         self._health: GrpcHealth | None = None
@@ -103,9 +108,9 @@ class GrpcServer:
             handlers.append(self._health)
         server.add_generic_rpc_handlers(handlers)
         if self.port is not None:
-            self.port = self._listen(f"{self._address}:{self.port}")
+            self.port = listen(server, f"{self._address}:{self.port}", self._access)
         if self._socket_path:
-            self._listen(f"unix:{self._socket_path}")
+            listen(server, f"unix:{self._socket_path}", self._access)
         await server.start()
         if self._access.limits.request_seconds:
             self._clock = asyncio.create_task(self._service.watch_clock())
@@ -126,20 +131,7 @@ class GrpcServer:
                 await self._clock
         # A thread that TensorFlow keeps busy cannot be ended.
         self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def _listen(self, address: str) -> int:
-        tls = self._access.tls
-        try:
-            if tls is None:
-                return self._server.add_insecure_port(address)
-            return self._server.add_secure_port(address, tls.grpc_credentials())
-        except RuntimeError as e:
-            raise UsageError(
-                f"{address} must be an address to listen on. It cannot be opened",
-                hint="see who has it: ss -ltnp; or choose another --port"
-                if not address.startswith("unix:")
-                else "choose another --grpc_socket_path, at most 107 bytes long, in a folder that can be written to",
-            ) from e
+        self._service.close()
 
 
 class GrpcThread:
@@ -177,27 +169,3 @@ class GrpcThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-
-
-def _options(access: Access, channel_arguments: str) -> list[tuple[str, int | str]]:
-    limits = access.limits
-    options: dict[str, int | str] = {
-        "grpc.max_receive_message_length": limits.message_bytes,
-        "grpc.max_send_message_length": limits.message_bytes,
-        "grpc.max_metadata_size": limits.header_bytes,
-        "grpc.absolute_max_metadata_size": limits.header_bytes,
-        # Otherwise two servers share a port, and each gets some of the requests.
-        "grpc.so_reuseport": 0,
-    }
-    for argument in filter(None, channel_arguments.split(",")):
-        name, equals, value = argument.partition("=")
-        if not name or not equals:
-            raise UsageError(
-                f"channel arguments must be name=value,name=value. Got {argument!r} among them instead",
-                hint="e.g. grpc.max_connection_age_ms=2000",
-            )
-        try:
-            options[name] = int(value)
-        except ValueError:
-            options[name] = value
-    return list(options.items())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 
 from serving.model_server.access import Access
+from serving.model_server.gathering import Gatherer
 from serving.model_server.grpc_call import Call, ManagementCall
 from serving.model_server.grpc_calls import METHODS, Inference
 from serving.model_server.grpc_inference import InferenceCall
@@ -35,6 +36,7 @@ class GrpcService(grpc.GenericRpcHandler):
         executor: the threads.
         pace: which requests run in the loop.
         as_content: Predict answers in `tensor_content`.
+        gather: requests that are there at the same moment run as one.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class GrpcService(grpc.GenericRpcHandler):
         executor: Executor,
         pace: Pace,
         as_content: bool = False,
+        gather: bool = False,
     ) -> None:
         self.manager = manager
         self.access = access
@@ -55,6 +58,7 @@ class GrpcService(grpc.GenericRpcHandler):
         self.executor = executor
         self.pace = pace
         self.as_content = as_content
+        self.gatherer = Gatherer(pace) if gather else None
         self.check_rows = access.check_rows if access.limits.batch_rows is not None else None
         self.request_ids = RequestIds()
         self.plans = Plans()
@@ -76,6 +80,11 @@ class GrpcService(grpc.GenericRpcHandler):
         if metrics is None or entrypoint == "MultiInference":
             return None
         return lambda seconds: metrics.runtime(model, entrypoint, seconds)
+
+    def close(self) -> None:
+        """Lets go of its thread."""
+        if self.gatherer is not None:
+            self.gatherer.close()
 
     async def watch_clock(self) -> NoReturn:
         """Ends the requests that take longer than they may, for ever."""

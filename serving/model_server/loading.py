@@ -11,6 +11,9 @@ from pathlib import Path
 
 from schema.errors import ConveyorError
 from serving.model_server import warm_up
+from serving.model_server.batch_scheduler import BatchScheduler
+from serving.model_server.batching import BatchedServable
+from serving.model_server.batching_parameters import BatchingParameters
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.predict import run_predict
 from serving.model_server.servable import Servable, from_tensorflow
@@ -33,6 +36,8 @@ class LoadOptions:
         enable_model_warmup: replay the warm-up file, where there is one.
         num_request_iterations_for_warmup: how many times each of its requests is run.
         verify: what is asked first, or None.
+        batching: how requests are put together, or None to run each by itself.
+        scheduler: what runs the batches of all that is loaded with these options; None without batching.
     """
 
     session: SessionOptions = SessionOptions()
@@ -41,6 +46,12 @@ class LoadOptions:
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 1
     verify: Verify | None = None
+    batching: BatchingParameters | None = None
+    scheduler: BatchScheduler | None = dataclasses.field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.batching is not None:
+            object.__setattr__(self, "scheduler", BatchScheduler(self.batching))
 
 
 def load(name: str, version: int, path: Path, options: LoadOptions, cancelled: threading.Event) -> Servable:
@@ -81,7 +92,7 @@ def _attempt(name: str, version: int, path: Path, options: LoadOptions) -> Serva
     try:
         if options.verify is not None:
             options.verify(name, version, path)
-        servable = Servable(name, version, path, options.session)
+        servable = _servable(name, version, path, options)
         try:
             _warm_up(servable, options)
         except BaseException:
@@ -94,6 +105,12 @@ def _attempt(name: str, version: int, path: Path, options: LoadOptions) -> Serva
         raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
     except Exception as error:
         raise from_tensorflow(error) from error
+
+
+def _servable(name: str, version: int, path: Path, options: LoadOptions) -> Servable:
+    if options.scheduler is None:
+        return Servable(name, version, path, options.session)
+    return BatchedServable(name, version, path, options.session, options.scheduler)
 
 
 def _warm_up(servable: Servable, options: LoadOptions) -> None:

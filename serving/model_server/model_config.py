@@ -10,6 +10,7 @@ from typing import Any
 
 from schema.errors import ConfigError
 from serving.model_server.errors import Code, ServingError
+from serving.model_server.text_protos import parse_message
 
 _log = logging.getLogger(__name__)
 
@@ -129,18 +130,10 @@ class ServerModels:
         Raises:
             ConfigError: with the file and the line.
         """
-        from google.protobuf import text_format
         from tensorflow_serving.config import model_server_config_pb2
 
-        try:
-            proto = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-        except text_format.ParseError as error:
-            line, column = error.GetLine(), error.GetColumn()
-            reason = str(error).removeprefix(f"{line}:{column} : ")
-            raise ConfigError(
-                f"{file}:{line}: Error parsing text-format tensorflow.serving.ModelServerConfig: {reason}",
-                hint="write it as `model_config_list { config { name: … base_path: … model_platform: 'tensorflow' } }`",
-            ) from None
+        hint = "write it as `model_config_list { config { name: … base_path: … model_platform: 'tensorflow' } }`"
+        proto = parse_message(text, file, model_server_config_pb2.ModelServerConfig(), hint)
         try:
             return cls.from_proto(proto)
         except ServingError as error:

@@ -68,6 +68,11 @@ class Pace:
         self._enabled = enabled
         self._kinds: dict[Hashable, _Kind] = {}
 
+    def is_quick(self, kind: Hashable) -> bool:
+        """Returns whether `run` would do the work of a request of this kind."""
+        found = self._kinds.get(kind)
+        return found is not None and found.inline
+
     def run(self, kind: Hashable, work: Callable[[], _T]) -> _T | None:
         """Does the work of a request, if it is of a kind that is quick, and returns what comes of it; else None."""
         found = self._kinds.get(kind)
@@ -96,6 +101,12 @@ class Pace:
         if seconds < QUICK_SECONDS and not found.inline:
             found.missing -= 1
             found.inline = found.missing <= 0
+
+    def kept(self, kind: Hashable, seconds: float) -> None:
+        """Takes note of how long a request that `is_quick` kept a thread, by its `Watch`."""
+        found = self._kinds.get(kind)
+        if found is not None and (found.suspect or seconds > SLOW_SECONDS):
+            self._look(found, seconds)
 
     def _look(self, found: _Kind, seconds: float) -> None:
         if seconds <= SLOW_SECONDS:

@@ -103,7 +103,8 @@ def predict_bytes(
     """
     spec = request.model_spec
     signature = find_signature(servable, spec.signature_name)
-    sent = request.inputs
+    # A look into a protobuf map takes microseconds.
+    sent = dict(request.inputs.items())
     check_count(signature, sent)
     feeds = {
         key: _parse(key, sent[key]) if key in sent else default_input(signature, key, sent) for key in signature.inputs

@@ -145,9 +145,12 @@ def test_each_python_gets_its_tfx_line_and_no_development_tools(metadata: Messag
     assert {"pytest", "ruff", "mypy", "hypothesis"} <= set(development) - set(always)
 
 
-def test_the_command_is_installed(installed: Path) -> None:
+def test_the_commands_are_installed(installed: Path) -> None:
     (info,) = installed.glob("*.dist-info")
-    assert "conveyor = conveyor.cli:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
+    text = (info / "entry_points.txt").read_text(encoding="utf-8")
+    assert "conveyor = conveyor.cli:main" in text
+    assert "conveyor-model-server = serving.model_server.main:main" in text
     from conveyor.cli import main
+    from serving.model_server import main as model_server
 
-    assert callable(main)
+    assert callable(main) and callable(model_server.main)

@@ -1,4 +1,4 @@
-"""TensorFlow Serving itself as a child: its command, its model config, and what becomes of it."""
+"""TensorFlow Serving itself as a child: which server is chosen, its command, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from schema.errors import UsageError
-from serving.line_server.binary import choose_backend, command, model_config
-from serving.model_server.model_config import ServerModels, Specific
-from serving.traffic import Split
+from serving.client.target import Address
+from serving.gateway.upstream import Upstream
+from serving.line_server.binary import choose_backend, command
 from tests.serving.line_server.conftest import until
 
 FAKE = """#!{python}
@@ -23,6 +23,26 @@ pathlib.Path({note!r}).write_text("\\n".join(sys.argv[1:]))
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 time.sleep({seconds})
 sys.exit(3)
+"""
+
+SERVE = """
+import sys
+from pathlib import Path
+from schema.serving import ServingConfig
+from serving.line_server.binary import BinaryServer
+from serving.line_server.served_line import ServedLine
+
+folder = Path(sys.argv[1])
+line = ServedLine(
+    name="toy",
+    base_path=folder / "toy",
+    ledger=folder / "releases.jsonl",
+    capture=folder / "capture",
+    config=ServingConfig(),
+    config_folder=folder,
+)
+server = BinaryServer(line, "tensorflow_model_server", host="127.0.0.1", port=0, rest_port=0, verify=False)
+sys.exit(server.run(lambda gateway: None) or 0)
 """
 
 
@@ -44,36 +64,39 @@ def test_auto_takes_the_binary_when_there_is_one(tmp_path: Path, monkeypatch: py
         choose_backend("docker")
 
 
-def test_the_model_config_is_what_the_server_reads() -> None:
-    text = model_config(Split("taxi", stable=3, canary=5, share=0.1), Path("/models/taxi"))
-    (model,) = ServerModels.from_text(text, "models.config").models
-    assert (model.name, model.base_path, model.policy) == ("taxi", "/models/taxi", Specific((3, 5)))
-    assert model.labels == {"stable": 3, "canary": 5}
-
-
-def test_the_command_of_the_container_mounts_the_models_read_only(tmp_path: Path) -> None:
-    arguments = command("docker", tmp_path / "models.config", Path("/x/taxi"), host="127.0.0.1", port=1, rest_port=2)
-    assert "/x/taxi:/models/taxi:ro" in arguments and "127.0.0.1:1:8500" in arguments
+def test_a_container_reads_the_models_and_is_reached_from_here_only(tmp_path: Path) -> None:
+    upstream = Upstream("127.0.0.1:1", Address("127.0.0.1", 2))
+    arguments = command("docker", tmp_path / "models.config", Path("/x/taxi"), upstream)
+    assert "/x/taxi:/models/taxi:ro" in arguments and f"{tmp_path}:/config:ro" in arguments
+    assert [arguments[n + 1] for n, word in enumerate(arguments) if word == "-p"] == [
+        "127.0.0.1:1:8500",
+        "127.0.0.1:2:8501",
+    ]
     assert "--model_config_file=/config/models.config" in arguments
+
+
+def test_the_binary_answers_grpc_at_a_socket_only(tmp_path: Path) -> None:
+    upstream = Upstream(f"unix:{tmp_path}/grpc.sock", Address("127.0.0.1", 2))
+    arguments = command("tensorflow_model_server", tmp_path / "models.config", Path("/x/taxi"), upstream)
+    assert {"--port=0", f"--grpc_socket_path={tmp_path}/grpc.sock", "--rest_api_port=2"} <= set(arguments)
 
 
 @pytest.mark.parametrize("ends", ["by itself", "by SIGTERM"])
 def test_its_end_is_ours(tmp_path: Path, ends: str) -> None:
     path = fake_binary(tmp_path, 0 if ends == "by itself" else 60)
-    script = (
-        "import sys; from pathlib import Path; from serving.ledger import Ledger\n"
-        "from serving.line_server.binary import BinaryServer\n"
-        f"folder = Path({str(tmp_path)!r})\n"
-        "ledger = Ledger(folder / 'releases.jsonl')\n"
-        "server = BinaryServer('taxi', folder / 'taxi', ledger, folder, 'tensorflow_model_server')\n"
-        "sys.exit(server.run(host='127.0.0.1', port=1, rest_port=2))\n"
-    )
-    environment = {**os.environ, "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
-    process = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    environment = {
+        **os.environ,
+        "PATH": f"{path}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "TMPDIR": str(tmp_path / "t"),
+    }
+    (tmp_path / "t").mkdir()
+    process = subprocess.Popen([sys.executable, "-c", SERVE, str(tmp_path)], env=environment)
     until((tmp_path / "arguments").exists, 60)
     if ends == "by SIGTERM":
         process.send_signal(signal.SIGTERM)
     assert process.wait(60) == (3 if ends == "by itself" else 0)
     arguments = (tmp_path / "arguments").read_text().splitlines()
-    assert {"--port=1", "--rest_api_port=2", "--model_config_file_poll_wait_seconds=1"} <= set(arguments)
-    assert (tmp_path / "models.config").is_file()
+    assert "--model_config_file_poll_wait_seconds=1" in arguments
+    # Neither the socket nor the config is left behind.
+    assert not list((tmp_path / "t").iterdir())

@@ -13,7 +13,7 @@ from schema.errors import ReleaseError
 from serving.line_server import models as models_module
 from serving.line_server.hooks import LineHooks
 from serving.line_server.models import LineModels
-from serving.line_server.shadow import Shadow
+from serving.line_server.shadow import Shadow, asked_here
 from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.predict import run_predict
 from serving.traffic import Split
@@ -31,7 +31,7 @@ def models(toy_line: ToyLine, monkeypatch: pytest.MonkeyPatch) -> Iterator[LineM
 
 def ask(models: LineModels, key: str = "", query: ModelSpecQuery | None = None) -> int:
     """Asks as a client does, through the hooks, and returns the version that answered, by its answer."""
-    hooks = LineHooks("toy", models, None, Shadow("toy", models.manager, lambda _: None, None))
+    hooks = LineHooks("toy", models, None, Shadow("toy", asked_here(models.manager), lambda _: None, None))
     routed = hooks.route(query or ModelSpecQuery("toy"), key, "id")
     with models.manager.acquire(routed) as lease:
         _, outputs = run_predict(lease.servable, "serving_default", {"x": np.array([0.0], np.float32)})

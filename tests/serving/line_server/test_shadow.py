@@ -15,7 +15,7 @@ from serving.capture.record import ShadowExchange
 from serving.line_server.answers import difference
 from serving.line_server.hooks import LineHooks
 from serving.line_server.models import LineModels
-from serving.line_server.shadow import QUEUE, Shadow
+from serving.line_server.shadow import QUEUE, Shadow, asked_here
 from serving.model_server.errors import Code
 from serving.model_server.hooks import Exchange
 from serving.model_server.tensor_codec import fill_tensor
@@ -66,7 +66,7 @@ def rest_exchange() -> Exchange:
 def shadowed(models: LineModels, *exchanges: Exchange) -> tuple[list[ShadowExchange], CollectorRegistry]:
     kept: list[ShadowExchange] = []
     registry = CollectorRegistry()
-    shadow = Shadow("toy", models.manager, kept.append, registry)
+    shadow = Shadow("toy", asked_here(models.manager), kept.append, registry)
     hooks = LineHooks("toy", models, None, shadow)
     shadow.start()
     for exchange in exchanges:
@@ -95,7 +95,8 @@ def test_a_shadow_that_fails_is_noted(models: LineModels) -> None:
 
 def test_too_many_are_dropped_and_counted(models: LineModels) -> None:
     registry = CollectorRegistry()
-    shadow = Shadow("toy", models.manager, lambda _: None, registry)  # not started: nothing is taken from its queue
+    # Not started, so that nothing is taken from its queue.
+    shadow = Shadow("toy", asked_here(models.manager), lambda _: None, registry)
     for _ in range(QUEUE + 7):
         shadow.put(grpc_exchange(), 2)
     dropped = registry.get_sample_value("conveyor_shadow_requests_total", {"line": "toy", "outcome": "dropped"})

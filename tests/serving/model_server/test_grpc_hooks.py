@@ -124,8 +124,9 @@ def test_hooks_choose_the_version(toy_models: ToyModels, make_manager: MakeManag
             response = asking("Predict", predict_request(x=np.float32([0.0])))
             assert response.model_spec.version.value == n // 2 % 2 + 1
             assert list(response.outputs["y"].float_val) == [float(n // 2 % 2 + 1)]
-        plan = asking.server._service.plans.find(predict_request(x=np.float32([0.0])).SerializeToString())
-        assert plan is not None and len(plan._bindings) == 2, "each version answers by the plan, none makes it anew"
+        found = asking.server._service.plans.find(predict_request(x=np.float32([0.0])).SerializeToString())
+        assert found is not None
+        assert len(found.plan._bindings) == 2, "each version answers by the plan, none makes it anew"
     assert [e.version for e in notes.exchanges] == [n // 2 % 2 + 1 for n in range(12)]
 
 

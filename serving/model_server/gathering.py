@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import time
 import weakref
 from collections.abc import Hashable, Mapping, Sequence
@@ -34,6 +33,7 @@ CROWDED_SECONDS = 0.1
 so that none is seen while one runs in the loop."""
 
 Outputs = list[np.ndarray]
+_Ran = Future[tuple[list[Outputs] | None, float]]
 
 
 @dataclasses.dataclass
@@ -157,11 +157,13 @@ class Gatherer:
                 )
                 self._running += 1
                 future = self._executor.submit(part.run_watched)
-                future.add_done_callback(functools.partial(loop.call_soon_threadsafe, self._done, loop, part))
+                future.add_done_callback(lambda done, part=part: self._hand_over(loop, part, done))  # type: ignore[misc]
 
-    def _done(
-        self, loop: asyncio.AbstractEventLoop, batch: _Batch, future: Future[tuple[list[Outputs] | None, float]]
-    ) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, batch: _Batch, future: _Ran) -> None:
+        """Called in the thread."""
+        loop.call_soon_threadsafe(self._done, loop, batch, future)
+
+    def _done(self, loop: asyncio.AbstractEventLoop, batch: _Batch, future: _Ran) -> None:
         self._running -= 1
         if batch.lease is not None:
             batch.lease.release()

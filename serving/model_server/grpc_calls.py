@@ -80,11 +80,16 @@ def parse(message: Any, raw: bytes) -> Any:
     Raises:
         ServingError: INVALID_ARGUMENT; the bytes are no such message.
     """
+    request = message()
     try:
-        return message.FromString(raw)
+        # Before protobuf 4 the C++ parser stops at a stray end-group tag with no more than a warning.
+        if request.MergeFromString(raw) == len(raw):
+            return request
+        cause = None
     except DecodeError as e:
-        name = message.DESCRIPTOR.name
-        raise ServingError(Code.INVALID_ARGUMENT, f"The {len(raw)} bytes that were sent are no {name}") from e
+        cause = e
+    name = message.DESCRIPTOR.name
+    raise ServingError(Code.INVALID_ARGUMENT, f"The {len(raw)} bytes that were sent are no {name}") from cause
 
 
 def _spec_query(request: Any) -> ModelSpecQuery:

@@ -151,6 +151,8 @@ def test_answers_in_tensor_content(toy_manager: Manager) -> None:
             " Only ModelConfigList is currently supported",
         ),
         ("Predict", b"\xff\xff", "INVALID_ARGUMENT", "The 2 bytes that were sent are no PredictRequest"),
+        # A group ends that never began, and a request follows.
+        ("Predict", b"\x0c\x0a\x03\x0a\x01m", "INVALID_ARGUMENT", "The 6 bytes that were sent are no PredictRequest"),
         ("GetModelStatus", b"\xff\xff", "INVALID_ARGUMENT", "The 2 bytes that were sent are no GetModelStatusRequest"),
         ("Predict", b"", "INVALID_ARGUMENT", "Missing ModelSpec"),
     ],

@@ -2,7 +2,7 @@
 #
 #   CONVEYOR_TFX=1.16|1.21   the TFX line, in place of the one that fits this machine
 #   LINE=taxi                the line that `make run` runs
-#   ARGS=...                 further arguments for run, test, test-all and bench
+#   ARGS=...                 further arguments for run, test, test-all and the benches
 #   JOBS=2                   processes that run tests side by side (0: none but pytest's own)
 
 PYTHON ?= python3
@@ -16,10 +16,10 @@ IN_ENV := $(PYTHON) conveyor/bootstrap.py --
 PACKAGES := schema data serving components pipeline monitoring conveyor
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all bench lint format lock env doctor clean
+.PHONY: help run test test-all bench bench-serving lint format lock env doctor clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 run: ## Run a line, from its data to a pushed model (LINE=taxi)
 	@$(IN_ENV) conveyor run $(LINE) $(ARGS)
@@ -30,8 +30,11 @@ test: ## Run the tests that are quick enough for every change
 test-all: ## Run every test
 	@$(IN_ENV) $(PYTEST) $(ARGS)
 
-bench: ## Measure, and print a table of medians
+bench: ## Measure runs, and print tables of medians
 	@$(IN_ENV) python -m benchmarks $(ARGS)
+
+bench-serving: ## Load the servers, and print tables of medians
+	@$(IN_ENV) python -m benchmarks.serving $(ARGS)
 
 lint: ## Check style, types and the direction of imports
 	@$(IN_ENV) ruff check .

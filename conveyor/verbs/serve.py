@@ -71,10 +71,12 @@ def served_line(line: str, environment: str | None) -> ServedLine:
     Raises:
         ConfigError: there is no such line, or its config is not valid.
     """
+    from serving.line_server.redacted_columns import check_redacted_columns
     from serving.line_server.served_line import ServedLine
 
     loaded, state = open_line(line, environment)
     config = loaded.line.serving
+    check_redacted_columns(config.capture, loaded.base_dir / loaded.line.schema_.file, loaded.path)
     key = loaded.secrets.get("serving.capture.hash_key")
     if key is not None:
         config = config.model_copy(update={"capture": config.capture.model_copy(update={"hash_key": key})})

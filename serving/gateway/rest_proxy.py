@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -188,9 +189,11 @@ class RestRequest:
         found = target(self.method, self.path.decode("latin-1"))
         if self.method == "POST" and found is not None:
             return await RestInference(self, found).answer()
+        clock = time.perf_counter()
         answer = await self.ask(self.path)
-        model = found.model if found is not None else ""
-        self.proxy.metrics.request(model, "", "REST", code_of_http(answer.status).name, 0.0)
+        model, seconds = found.model if found is not None else "", time.perf_counter() - clock
+        self.counted = True
+        self.proxy.metrics.request(model, "", "REST", code_of_http(answer.status).name, seconds)
         return answer
 
     def _outgoing(self) -> list[tuple[bytes, bytes]]:

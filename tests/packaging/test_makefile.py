@@ -43,6 +43,7 @@ def test_no_target_can_be_hidden_by_a_file() -> None:
         (["test"], '-m pytest -n 2 --dist loadfile -m "not slow"'),
         (["test-all"], "-m pytest -n 2 --dist loadfile"),
         (["bench"], "python -m benchmarks"),
+        (["bench-serving"], "python -m benchmarks.serving"),
         (["lint"], "ruff check ."),
         (["lint"], "ruff format --check ."),
         (["lint"], "mypy"),

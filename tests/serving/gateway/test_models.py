@@ -102,7 +102,9 @@ def test_before_the_first_push_the_server_is_to_serve_nothing(tmp_path: Path) ->
     line.models.prepare()
     # A model without versions would keep TensorFlow Serving from looking at the file again.
     assert line.written == ((), {})
-    assert model_config("toy", Path("/x"), (), {}).WhichOneof("config") == "model_config_list"
+    config = model_config("toy", Path("/x"), (), {})
+    assert config.WhichOneof("config") == "model_config_list" and not config.model_config_list.config
+    assert not ServerModels.from_text(line.config.read_text(), "models.config").models
     line.models.look()
     assert not line.models.ready and line.models.split == Split("toy")
 

@@ -11,6 +11,8 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serving import messages
 from serving.gateway.server import Gateway
@@ -206,6 +208,32 @@ def answered(asker: Asker, method: str, path: str, body: Any, headers: dict[str,
 @pytest.mark.parametrize("name", REST)
 def test_rest(both: tuple[Asker, Asker], name: str) -> None:
     direct, through = (answered(asker, *REST[name]) for asker in both)
+    assert through == direct
+
+
+@settings(max_examples=30)
+@given(st.sampled_from([PREDICT, CLASSIFY, REGRESS, MULTI]), st.binary(max_size=50), st.booleans())
+def test_whatever_is_sent_by_grpc(both: tuple[Asker, Asker], path: str, junk: bytes, behind: bool) -> None:
+    request = predict_request().SerializeToString() + junk if behind else junk
+    direct, through = (told(asker, path, request) for asker in both)
+    assert through == direct
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from(["predict", "classify", "regress"]),
+    st.one_of(
+        st.binary(max_size=50),
+        st.recursive(st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3)), st.lists).map(
+            lambda value: json.dumps({"instances": value, "examples": value}).encode()
+        ),
+    ),
+    st.booleans(),
+)
+def test_whatever_is_sent_by_rest(both: tuple[Asker, Asker], action: str, body: bytes, packed: bool) -> None:
+    headers = {"content-encoding": "gzip"} if packed else {}
+    content = gzip.compress(body) if packed else body
+    direct, through = (answered(asker, "POST", f"/v1/models/toy:{action}", content, headers) for asker in both)
     assert through == direct
 
 

@@ -188,6 +188,7 @@ def test_models_share_the_threads_of_one_manager(
     manager = make_manager(models, load_options=options)
     assert [offset(manager, name=name) for name in "ab"] == [2.0, 2.0]
     assert runs.threads == ["shared_0"] * 2
+    assert sum(thread.name == "shared_0" for thread in threading.enumerate()) == 1
     assert manager.stop(timeout=30)
     eventually(lambda: not any(thread.name == "shared_0" for thread in threading.enumerate()))
 

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import time
 import weakref
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,10 @@ from serving.model_server.pace import Watch
 
 if TYPE_CHECKING:
     from serving.model_server.pace import Pace
+    from serving.model_server.predict_frame import Frame, Values
+    from serving.model_server.predict_plan import Binding, Planned
     from serving.model_server.servable import Servable
     from serving.model_server.versions import Lease
-    from serving.v1_loader import Signature
 
 MAX_REQUESTS = 64
 """Requests that run together, at most."""
@@ -39,38 +40,31 @@ _Ran = Future[tuple[list[Outputs] | None, float]]
 @dataclasses.dataclass
 class _Request:
     lease: Lease
-    feeds: dict[str, np.ndarray]
-    rows: int
+    values: Values
     outputs: asyncio.Future[Outputs | None]
 
 
 @dataclasses.dataclass
 class _Batch:
-    """Requests that can run together: the same outputs of the same signature of the same servable. While it runs it has
-    a lease of its own, since a caller may go away."""
+    """Requests of one form to one servable. While it runs it has a lease of its own, since a caller may go away."""
 
     kind: Hashable
     servable: Servable
-    signature: Signature
-    fetches: Sequence[str]
+    frame: Frame
+    binding: Binding
     requests: list[_Request] = dataclasses.field(default_factory=list)
     lease: Lease | None = None
 
     def run(self) -> list[Outputs] | None:
         """Returns the outputs of each request; None if the model has an output that has not a row each."""
-        requests = self.requests
-        if len(requests) == 1:
-            return [self.servable.run(self.signature, requests[0].feeds, self.fetches)]
-        feeds = {key: np.concatenate([request.feeds[key] for request in requests]) for key in requests[0].feeds}
-        outputs = self.servable.run(self.signature, feeds, self.fetches)
-        rows = sum(request.rows for request in requests)
-        if any(not output.ndim or len(output) != rows for output in outputs):
+        feeds = self.frame.arrays([request.values for request in self.requests])
+        outputs = self.servable.run(self.binding.signature, feeds, self.binding.fetches)
+        count, rows = len(self.requests), self.frame.rows
+        if count == 1:
+            return [outputs]
+        if any(not output.ndim or len(output) != count * rows for output in outputs):
             return None
-        parts, start = [], 0
-        for request in requests:
-            parts.append([output[start : start + request.rows] for output in outputs])
-            start += request.rows
-        return parts
+        return [[output[i * rows : (i + 1) * rows] for output in outputs] for i in range(count)]
 
     def run_watched(self) -> tuple[list[Outputs] | None, float]:
         """Runs, and returns besides how many seconds it kept the thread."""
@@ -98,47 +92,36 @@ class Gatherer:
         # Those with an output that has not a row each: every request of theirs runs alone.
         self._not_by_row: weakref.WeakSet[Servable] = weakref.WeakSet()
 
-    async def run(
-        self,
-        kind: Hashable,
-        lease: Lease,
-        signature: Signature,
-        fetches: Sequence[str],
-        feeds: dict[str, np.ndarray],
-        rows: int,
-        row_shapes: Mapping[str, tuple[int, ...]],
-    ) -> Outputs | None:
+    async def run(self, kind: Hashable, lease: Lease, planned: Planned, binding: Binding) -> Outputs | None:
         """Runs a request together with others.
 
         Args:
             kind: what `Pace` knows it by.
             lease: the caller's lease of the model.
-            signature: one of its signatures.
-            fetches: the outputs wanted.
-            feeds: the inputs, each with `rows` rows.
-            rows: how many.
-            row_shapes: the shape of a row of each input.
+            planned: the request; its frame must be `by_row`.
+            binding: what its plan comes to with the model.
 
         Returns:
             An array an output; None where the request must be run otherwise: its kind is not quick, or the model has
             failed (so that each request gets the error that is its own).
         """
-        servable = lease.servable
+        servable, frame = lease.servable, planned.plan.frame
         if servable in self._not_by_row or not self._pace.is_quick(kind):
             return None
         now = time.perf_counter()
         if self.present > 1:
             self._crowded_until = now + CROWDED_SECONDS
         elif now > self._crowded_until and not self._running:
-            return self._pace.run(kind, lambda: servable.run(signature, feeds, fetches))
+            feeds = frame.arrays([planned.values])
+            return self._pace.run(kind, lambda: servable.run(binding.signature, feeds, binding.fetches))
         loop = asyncio.get_running_loop()
         if not self._batches and not self._running:
             loop.call_soon(self._start, loop)
-        key = (kind, id(servable), signature.name, tuple(fetches), frozenset(row_shapes.items()))
+        key = (id(servable), id(frame))
         batch = self._batches.get(key)
         if batch is None:
-            batch = self._batches[key] = _Batch(kind, servable, signature, fetches)
-        request = _Request(lease, feeds, rows, loop.create_future())
+            batch = self._batches[key] = _Batch(kind, servable, frame, binding)
+        request = _Request(lease, planned.values, loop.create_future())
         batch.requests.append(request)
         return await request.outputs
 

@@ -71,8 +71,7 @@ class InferenceCall(Call):
         if service.gatherer is None or planned is None:
             return None
         plan = planned.plan
-        row_shapes = plan.frame.row_shapes
-        if row_shapes is None:
+        if not plan.frame.by_row:
             return None
         try:
             with service.manager.acquire(self._prepare(raw)) as lease:
@@ -83,15 +82,7 @@ class InferenceCall(Call):
                 if service.check_rows is not None:
                     service.check_rows(plan.frame.rows)
                 started = time.perf_counter()
-                outputs = await service.gatherer.run(
-                    self._kind_of(servable, raw),
-                    lease,
-                    binding.signature,
-                    binding.fetches,
-                    planned.feeds,
-                    plan.frame.rows,
-                    row_shapes,
-                )
+                outputs = await service.gatherer.run(self._kind_of(servable, raw), lease, planned, binding)
                 if outputs is None:
                     return None
                 self._version = servable.version

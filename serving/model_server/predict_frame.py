@@ -8,6 +8,7 @@ lengths that are right for these, has the same meaning; it is read in a tenth of
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,10 @@ class _Input:
     layout: tensor_types.Layout
 
 
+Values = list[Any]
+"""The values of a request's inputs, in the frame's order: an int, a text, or the bytes of an array."""
+
+
 class Frame:
     """The bytes that requests have in common.
 
@@ -52,49 +57,97 @@ class Frame:
     Attributes:
         keys: the inputs' keys.
         rows: the largest first dimension of the inputs.
-        row_shapes: the shape of a row of each input; None if not each has `rows` rows.
+        by_row: whether each input has `rows` rows.
     """
 
     def __init__(self, prefix: bytes, inputs: list[_Input], suffix: bytes) -> None:
         self._prefix = prefix
-        self._inputs = {one.key: one for one in inputs}
         self._suffix = suffix
+        self._inputs = inputs
+        # By what begins an input, up to the length of its tensor.
+        self._heads = {
+            bytes([_KEY_TAG, len(one.key), *one.key, _TENSOR_TAG]): (
+                place,
+                one.tensor,
+                len(one.tensor),
+                one.nbytes if one.layout == "fixed" else -1,
+                8 * one.dtype.itemsize if one.layout == "varint" else 0,
+            )
+            for place, one in enumerate(inputs)
+        }
         self.keys = frozenset(one.name for one in inputs)
         shapes = [one.shape for one in inputs]
         self.rows = max((shape[0] for shape in shapes if shape), default=1)
-        by_row = all(shape[:1] == (self.rows,) for shape in shapes)
-        self.row_shapes = {one.name: one.shape[1:] for one in inputs} if by_row else None
+        self.by_row = all(shape[:1] == (self.rows,) for shape in shapes)
 
-    def read(self, raw: bytes) -> dict[str, np.ndarray] | None:
-        """Returns the inputs of a serialized request, or None if it has not this frame."""
+    def read(self, raw: bytes) -> Values | None:
+        """Returns the values in a serialized request, or None if it has not this frame."""
         if not raw.startswith(self._prefix):
             return None
         at = len(self._prefix)
-        arrays = {}
+        count = len(self._inputs)
+        values: Values = [None] * count
         try:
-            for _ in self._inputs:
+            # Small steps, and few calls: this runs for every input of every request.
+            for _ in range(count):
                 if raw[at] != _INPUTS_TAG:
                     return None
-                length, at = _length(raw, at + 1)
+                length = raw[at + 1]
+                at += 2
+                if length > 0x7F:
+                    length, at = _length(raw, at - 1)
                 end = at + length
-                value_at = at + 2 + raw[at + 1]
-                one = self._inputs.get(raw[at + 2 : value_at])
-                if one is None or raw[at] != _KEY_TAG or raw[value_at] != _TENSOR_TAG:
+                tensor_at = at + 3 + raw[at + 1]
+                found = self._heads.get(raw[at:tensor_at])
+                if found is None:
                     return None
-                length, at = _length(raw, value_at + 1)
-                if at + length != end or not raw.startswith(one.tensor, at):
+                place, tensor, skipped, nbytes, bits = found
+                length = raw[tensor_at]
+                at = tensor_at + 1
+                if length > 0x7F:
+                    length, at = _length(raw, tensor_at)
+                if at + length != end or not raw.startswith(tensor, at):
                     return None
-                length, at = _length(raw, at + len(one.tensor))
-                if at + length != end or end > len(raw):
+                at += skipped
+                length = raw[at]
+                at += 1
+                if length > 0x7F:
+                    length, at = _length(raw, at - 1)
+                if at + length != end or (nbytes >= 0 and length != nbytes):
                     return None
-                array = _array(one, raw[at:end])
-                if array is None:
-                    return None
-                arrays[one.name] = array
+                value: Any = raw[at:end]
+                if bits:
+                    value = _integer(value, bits)
+                    if value is None:
+                        return None
+                values[place] = value
                 at = end
         except IndexError:
             return None
-        return arrays if len(arrays) == len(self._inputs) and raw[at:] == self._suffix else None
+        if at + len(self._suffix) != len(raw) or not raw.endswith(self._suffix) or None in values:
+            return None
+        return values
+
+    def arrays(self, requests: Sequence[Values]) -> dict[str, np.ndarray]:
+        """Returns the inputs of requests with this frame, one below the other.
+
+        Args:
+            requests: their values; if there are several, the frame must be `by_row`.
+
+        Returns:
+            Input key to array.
+        """
+        arrays = {}
+        for place, one in enumerate(self._inputs):
+            column = [values[place] for values in requests]
+            if one.layout == "fixed":
+                array = np.frombuffer(b"".join(column), one.dtype)
+            else:
+                array = np.empty(len(column), one.dtype)
+                array[:] = column
+            shape = one.shape if len(column) == 1 else (len(column) * self.rows, *one.shape[1:])
+            arrays[one.name] = array.reshape(shape)
+        return arrays
 
 
 def frame_of(raw: bytes, request: Any) -> Frame | None:
@@ -133,11 +186,12 @@ def frame_of(raw: bytes, request: Any) -> Frame | None:
     if not inputs or sum(len(one.key) + len(one.tensor) for one in inputs) + len(prefix) + len(suffix) > _MAX_BYTES:
         return None
     frame = Frame(prefix, inputs, suffix)
-    found = frame.read(raw)
-    # Whatever else is unusual about the request: then its frame does not read it as the parser does.
-    if found is None or any(not _same(found[key], to_array(request.inputs[key])) for key in found):
+    values = frame.read(raw)
+    if values is None:
         return None
-    return frame
+    # Whatever else is unusual about the request: then its frame does not read it as the parser does.
+    read = frame.arrays([values])
+    return frame if all(_same(read[key], to_array(request.inputs[key])) for key in read) else None
 
 
 def _input(raw: bytes, start: int, end: int, request: Any) -> _Input | None:
@@ -186,26 +240,20 @@ def _length(raw: bytes, at: int) -> tuple[int, int]:
     return (length if length < 0x200000 else _TOO_LONG), at + 3
 
 
-def _array(one: _Input, value: bytes) -> np.ndarray | None:
-    if one.layout == "fixed":
-        return np.frombuffer(value, one.dtype).reshape(one.shape) if len(value) == one.nbytes else None
-    array = np.empty(one.shape, one.dtype)
-    if one.layout == "string":
-        array[...] = value
-        return array
+def _integer(value: bytes, bits: int) -> int | None:
+    """Returns the number that is the one varint in a value, cut to so many bits and signed; None if it is not one."""
+    if len(value) == 1 and value[0] < 0x80:
+        return value[0]
+    if not 0 < len(value) <= 10 or value[-1] > 0x7F:
+        return None
     number = shift = 0
-    for byte in value:
+    for byte in value[:-1]:
+        if byte < 0x80:
+            return None
         number |= (byte & 0x7F) << shift
         shift += 7
-        if byte < 0x80:
-            break
-    if shift != 7 * len(value) or not 0 < shift <= 70 or value[-1] >= 0x80:
-        # Several numbers, or none.
-        return None
-    bits = 8 * one.dtype.itemsize
-    number &= (1 << bits) - 1
-    array[...] = number - (1 << bits) if number >> (bits - 1) else number
-    return array
+    number = (number | value[-1] << shift) & ((1 << bits) - 1)
+    return number - (1 << bits) if number >> (bits - 1) else number
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:

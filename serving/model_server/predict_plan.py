@@ -18,7 +18,7 @@ from serving.model_server import tensor_types
 from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.model_spec import spec_bytes
 from serving.model_server.predict import fetches_of, find_signature, response_bytes
-from serving.model_server.predict_frame import Frame, frame_of
+from serving.model_server.predict_frame import Frame, Values, frame_of
 from serving.model_server.tensor_codec import tensor_bytes
 from serving.model_server.wire import delimited
 
@@ -136,14 +136,14 @@ class Planned:
 
     Attributes:
         plan: the plan.
-        feeds: input key to array.
+        values: the values of its inputs.
     """
 
-    __slots__ = ("feeds", "plan")
+    __slots__ = ("plan", "values")
 
-    def __init__(self, plan: Plan, feeds: dict[str, np.ndarray]) -> None:
+    def __init__(self, plan: Plan, values: Values) -> None:
         self.plan = plan
-        self.feeds = feeds
+        self.values = values
 
     def answer(
         self,
@@ -161,7 +161,7 @@ class Planned:
         if check_rows is not None:
             check_rows(plan.frame.rows)
         started = time.perf_counter()
-        outputs = servable.run(binding.signature, self.feeds, binding.fetches)
+        outputs = servable.run(binding.signature, plan.frame.arrays([self.values]), binding.fetches)
         if observe_run is not None:
             observe_run(time.perf_counter() - started)
         return plan.response(servable, binding, outputs, as_content)
@@ -178,9 +178,9 @@ class Plans:
     def find(self, raw: bytes) -> Planned | None:
         """Returns a request by the plan that it fits, if there is one."""
         for plan in self._sizes.get(len(raw).bit_length(), ()):
-            feeds = plan.frame.read(raw)
-            if feeds is not None:
-                return Planned(plan, feeds)
+            values = plan.frame.read(raw)
+            if values is not None:
+                return Planned(plan, values)
         return None
 
     def learn(self, raw: bytes, request: Any, query: ModelSpecQuery, servable: Servable) -> None:

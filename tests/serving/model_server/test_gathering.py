@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,8 +15,12 @@ import pytest
 
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.gathering import MAX_REQUESTS, Gatherer
+from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.pace import Pace
+from serving.model_server.predict_frame import frame_of
+from serving.model_server.predict_plan import Binding, Plan, Planned
 from serving.v1_loader import Signature, TensorInfo
+from tests.serving.model_server.grpc_asking import predict_request
 
 KIND = "kind"
 INFO = {key: TensorInfo(f"{key}:0", "float32", None) for key in ("x", "y")}
@@ -65,10 +71,18 @@ def pace() -> Pace:
     return pace
 
 
+@functools.cache
+def plan_of(rows: int) -> Plan:
+    request = predict_request("m", x=np.zeros(rows, np.float32))
+    frame = frame_of(request.SerializeToString(), request)
+    assert frame is not None
+    return Plan(request, ModelSpecQuery("m"), frame)
+
+
 async def ask(gatherer: Gatherer, servable: Any, *values: float, kind: str = KIND) -> list[np.ndarray] | None:
-    x = np.array(values, np.float32)
     lease: Any = servable if isinstance(servable, FakeLease) else FakeLease(servable)
-    return await gatherer.run(kind, lease, SIGNATURE, ["y"], {"x": x}, len(x), {"x": ()})
+    planned = Planned(plan_of(len(values)), [np.array(values, np.float32).tobytes()])
+    return await gatherer.run(kind, lease, planned, Binding(weakref.ref(lease.servable), SIGNATURE, ["y"]))
 
 
 @pytest.fixture
@@ -88,9 +102,16 @@ def all_of(*asked: Any) -> list[Any]:
 
 def test_requests_that_are_there_together_run_once_and_each_gets_its_rows(gatherer: Gatherer) -> None:
     model = Doubling()
+    answers = all_of(*[ask(gatherer, model, n, n + 0.5) for n in (1.0, 2.0, 3.0)])
+    assert [answer[0].tolist() for answer in answers] == [[2.0, 3.0], [4.0, 5.0], [6.0, 7.0]]
+    assert model.batches == [6]
+
+
+def test_requests_of_another_form_run_by_themselves(gatherer: Gatherer) -> None:
+    model = Doubling()
     answers = all_of(ask(gatherer, model, 1.0), ask(gatherer, model, 2.0, 3.0), ask(gatherer, model, 4.0))
     assert [answer[0].tolist() for answer in answers] == [[2.0], [4.0, 6.0], [8.0]]
-    assert model.batches == [4]
+    assert model.batches == [2, 2]
 
 
 def test_no_more_than_so_many_run_together(gatherer: Gatherer) -> None:

@@ -181,9 +181,10 @@ def test_an_integer_alone_is_read_whatever_its_length(dtype: type) -> None:
             planned._sizes = {len(raw).bit_length(): plans._sizes[next(iter(plans._sizes))]}
             found = planned.find(raw)
             assert found is not None
-            assert found.feeds["x"].dtype == dtype
-            assert found.feeds["x"].tolist() == [number]
-            assert found.feeds["y"].tolist() == [text]
+            arrays = found.plan.frame.arrays([found.values])
+            assert arrays["x"].dtype == dtype
+            assert arrays["x"].tolist() == [number]
+            assert arrays["y"].tolist() == [text]
 
 
 def test_a_real_model_answers_by_a_plan(toy_manager: Manager) -> None:

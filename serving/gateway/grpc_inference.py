@@ -63,19 +63,22 @@ class Inference(Unary):
 
     async def _asked_for(self, raw: bytes, context: Any) -> bytes:
         """Asks the version that the request is led to, and if the server has not got it the one that it has."""
-        query = self._asked.query
+        query, models = self._asked.query, self.proxy.models
         while True:
             routed = None if query is None else self._routed()
             self._version = None if routed is None else routed.version
             if routed is None or routed == query:
                 return await self.ask(raw, context)
             assert routed.version is not None
-            for message in (with_version(self._entrypoint, raw, routed.version), raw):
+            led = with_version(self._entrypoint, raw, routed.version)
+            # Left to the server, the choice could fall on the shadow, whose answers nobody is given.
+            attempts = (led, raw) if models.split.shadow is None else (led,)
+            for message in attempts:
                 try:
                     return await self.ask(message, context)
                 except grpc.aio.AioRpcError as error:
                     missing = error.code() is grpc.StatusCode.NOT_FOUND and NOT_SERVED in (error.details() or "")
-                    if not missing or (message is raw and not self.proxy.models.settling):
+                    if not missing or (message is attempts[-1] and not models.settling):
                         raise
             await asyncio.sleep(AGAIN_SECONDS)
 

@@ -128,7 +128,8 @@ class RestInference:
                 if not _is_missing(answer):
                     return answer
             if not models.settling:
-                return await request.ask(request.path)
+                self._version = None
+                return answer if models.split.shadow is not None else await request.ask(request.path)
             await asyncio.sleep(AGAIN_SECONDS)
 
     def _routed(self, query: ModelSpecQuery) -> ModelSpecQuery:
@@ -140,12 +141,16 @@ class RestInference:
             return query
 
     async def _newest(self, model: str) -> int | None:
-        """Returns the highest version that the server has, asked just now; None where that is not known."""
+        """Returns the highest version that the server has to answer, asked just now; None where that is not known."""
         try:
             statuses = await asyncio.to_thread(self._request.proxy.client.statuses, model)
         except ServingError:
             return None
-        return max((one.version for one in statuses if one.state is State.AVAILABLE), default=None)
+        # The answers of the shadow are for nobody.
+        shadow = self._request.proxy.models.split.shadow
+        return max(
+            (one.version for one in statuses if one.state is State.AVAILABLE and one.version != shadow), default=None
+        )
 
     def _path(self, version: int) -> bytes:
         model = quote(self._target.model, safe="")

@@ -12,6 +12,7 @@ import pytest
 
 from serving import messages
 from serving.capture.reader import CaptureLog
+from serving.gateway import models as models_module
 from serving.gateway.server import Gateway
 from serving.model_server.errors import Code
 from serving.model_server.metrics import PATH
@@ -127,6 +128,33 @@ def test_the_shadow_gets_copies_and_its_answers_are_compared(toy_line: ToyLine, 
     for one in found.values():
         shadow = one.shadow
         assert (one.version, shadow.of_version, shadow.max_abs_difference) == (1, 2, 1.0)
+
+
+def test_nobody_is_given_the_shadows_answer_while_the_live_version_is_away(
+    toy_line: ToyLine, behind: Behind, make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_line.push(1, 2)
+    toy_line.canary(1, 1.0)
+    toy_line.promote()
+    toy_line.shadow(2)
+    gateway, asker = make_gateway(behind.upstream)
+    until(lambda: gateway.models.split == Split("toy", stable=1, shadow=2, shadow_share=1.0))
+    (toy_line.base / "1").rename(toy_line.base / "1.away")
+    until(lambda: behind.manager.statuses("toy", 1)[0].state.name == "END")
+    asking = asker.channel.unary_unary(PREDICT).future(predict_request().SerializeToString(), timeout=60)
+    by_rest: list[Any] = []
+    thread = threading.Thread(target=lambda: by_rest.append(asker.post().json()))
+    thread.start()
+    (toy_line.base / "1.away").rename(toy_line.base / "1")
+    response = messages.PredictResponse.FromString(asking.result())
+    thread.join()
+    assert response.model_spec.version.value == 1 and by_rest == [{"predictions": [1.0]}]
+    # Once it is away for good, that is said.
+    monkeypatch.setattr(models_module, "PATIENCE_SECONDS", 0.0)
+    (toy_line.base / "1").rename(toy_line.base / "1.away")
+    until(lambda: behind.manager.statuses("toy", 1)[0].state.name == "END")
+    assert asker.error(PREDICT, predict_request()).details() == "Servable not found for request: Specific(toy, 1)"
+    assert asker.post().json() == {"error": "Servable not found for request: Specific(toy, 1)"}
 
 
 @pytest.fixture

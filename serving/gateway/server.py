@@ -117,19 +117,12 @@ class Gateway:
         """REST's port."""
         return self._rest.port
 
-    def prepare(self) -> None:
-        """Writes the model config, before the server behind needs it. `load` does so too.
-
-        Raises:
-            ReleaseError: the ledger is damaged, or the live version is not the model that was released.
-        """
-        self.models.prepare()
-
-    def run(self, announce: Callable[[Gateway], None]) -> None:
+    def run(self, announce: Callable[[Gateway], None], begin: Callable[[], None] | None = None) -> None:
         """Passes requests on until SIGTERM or SIGINT, then finishes those under way. A second signal ends it at once.
 
         Args:
             announce: is called once requests are passed on.
+            begin: is called once the model config is there, by which the server behind can be started.
 
         Raises:
             ReleaseError: the ledger is damaged, or the live version cannot be served.
@@ -140,15 +133,17 @@ class Gateway:
             await self.start()
             announce(self)
 
-        asyncio.run(serve_until_signal(load=self.load, start=start, stop=self.stop))
+        asyncio.run(serve_until_signal(load=lambda: self.load(begin), start=start, stop=self.stop))
 
-    def load(self) -> None:
-        """Gets to know the ledger and the server behind.
+    def load(self, begin: Callable[[], None] | None = None) -> None:
+        """Gets to know the ledger and the server behind; see `run`.
 
         Raises:
             ReleaseError: the ledger is damaged, or the live version cannot be served.
         """
         self.models.prepare()
+        if begin is not None:
+            begin()
         self.models.look()
         self.models.start()
         if self._waits:

@@ -104,6 +104,7 @@ class BinaryServer:
         self._backend = backend
         self._ports = {"host": host, "port": port, "rest_port": rest_port}
         self._verify = verify
+        self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
     def run(self, announce: Callable[[Gateway], None]) -> int | None:
@@ -142,18 +143,19 @@ class BinaryServer:
             waits=True,
             **self._ports,  # type: ignore[arg-type]
         )
-        gateway.prepare()
         self._warn(upstream)
-        child = _start(command(backend, config, base_path, upstream))
-        watcher = threading.Thread(target=self._watch, args=(child,), name="backend", daemon=True)
-        watcher.start()
         try:
-            gateway.run(announce)
+            gateway.run(announce, begin=lambda: self._begin(command(backend, config, base_path, upstream)))
         finally:
-            ended = child.poll()
             self._stopping.set()
-            _stop(child)
+            ended = None if self._child is None else self._child.poll()
+            if self._child is not None:
+                _stop(self._child)
         return ended
+
+    def _begin(self, arguments: Sequence[str]) -> None:
+        self._child = _start(arguments)
+        threading.Thread(target=self._watch, args=(self._child,), name="backend", daemon=True).start()
 
     def _watch(self, child: subprocess.Popen[bytes]) -> None:
         child.wait()

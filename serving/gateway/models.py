@@ -247,7 +247,8 @@ class UpstreamModels:
         answering = {v for v in (wanted.stable, wanted.canary) if v is not None}
         if wanted != self._split and self._reached and all(map(self._servable, answering)):
             self._split = wanted
-            self._unload_at = time.monotonic() + LINGER_SECONDS
+            self._ready_at = time.monotonic()
+            self._unload_at = self._ready_at + LINGER_SECONDS
             _log.info("Requests are led to %s", wanted)
         if self._split != self._wanted and self._reached and time.monotonic() > self._complain_at:
             self._complain_at = float("inf")

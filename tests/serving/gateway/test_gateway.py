@@ -134,27 +134,30 @@ def test_nobody_is_given_the_shadows_answer_while_the_live_version_is_away(
     toy_line: ToyLine, behind: Behind, make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy_line.push(1, 2)
-    toy_line.canary(1, 1.0)
-    toy_line.promote()
-    toy_line.shadow(2)
+    toy_line.shadow(1)
     gateway, asker = make_gateway(behind.upstream)
-    until(lambda: gateway.models.split == Split("toy", stable=1, shadow=2, shadow_share=1.0))
-    (toy_line.base / "1").rename(toy_line.base / "1.away")
-    until(lambda: behind.manager.statuses("toy", 1)[0].state.name == "END")
+    until(lambda: gateway.models.split == Split("toy", stable=2, shadow=1, shadow_share=1.0))
+    here, away = toy_line.base / "2", toy_line.base / "2.away"
+
+    def gone() -> bool:
+        return behind.manager.statuses("toy", 2)[0].state.name == "END"
+
+    here.rename(away)
+    until(gone)
     asking = asker.channel.unary_unary(PREDICT).future(predict_request().SerializeToString(), timeout=60)
     by_rest: list[Any] = []
     thread = threading.Thread(target=lambda: by_rest.append(asker.post().json()))
     thread.start()
-    (toy_line.base / "1.away").rename(toy_line.base / "1")
+    away.rename(here)
     response = messages.PredictResponse.FromString(asking.result())
     thread.join()
-    assert response.model_spec.version.value == 1 and by_rest == [{"predictions": [1.0]}]
+    assert response.model_spec.version.value == 2 and by_rest == [{"predictions": [2.0]}]
     # Once it is away for good, that is said.
     monkeypatch.setattr(models_module, "PATIENCE_SECONDS", 0.0)
-    (toy_line.base / "1").rename(toy_line.base / "1.away")
-    until(lambda: behind.manager.statuses("toy", 1)[0].state.name == "END")
-    assert asker.error(PREDICT, predict_request()).details() == "Servable not found for request: Specific(toy, 1)"
-    assert asker.post().json() == {"error": "Servable not found for request: Specific(toy, 1)"}
+    here.rename(away)
+    until(gone)
+    assert asker.error(PREDICT, predict_request()).details() == "Servable not found for request: Specific(toy, 2)"
+    assert asker.post().json() == {"error": "Servable not found for request: Specific(toy, 2)"}
 
 
 @pytest.fixture

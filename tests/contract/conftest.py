@@ -21,7 +21,7 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
     return ToyModels(tmp_path_factory.mktemp("toy-models"))
 
 
-@pytest.fixture(scope="session", params=[*_BOTH, "in process, batching"])
+@pytest.fixture(scope="module", params=[*_BOTH, "in process, batching"])
 def server(request: Any, toy_models: ToyModels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the flags of production, for asking only.
 

@@ -39,6 +39,7 @@ def test_killed_at_each_component_in_turn_it_ends_like_an_undisturbed_run(tmp_pa
     assert left == {"1"}, "no half-written version is left"
 
 
+@pytest.mark.slow
 def test_killed_in_the_trainer_the_next_run_goes_on(tmp_path: Path) -> None:
     write_csv(tmp_path / "census.csv", census_rows(800))
     place = Workplace(tmp_path).shipped("census", **merge(QUICK, OVER))

@@ -64,6 +64,7 @@ def test_taxi_payment(tmp_path: Path) -> None:
     assert any("Credit Card" in name for name in overall), "metrics of each class go by the class's name"
 
 
+@pytest.mark.slow
 def test_taxi_fare(tmp_path: Path) -> None:
     write_csv(tmp_path / "trips.csv", [r for r in taxi_rows() if int(r["trip_start_timestamp"]) < YEAR_2014])
     over = {

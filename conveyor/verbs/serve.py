@@ -103,10 +103,11 @@ def announce(
         waiting: what to say where there is no version yet; by default how there will be one.
     """
     from serving.line_server.sample import curl_line, grpcurl_line, sample_request, write_protoset
+    from serving.model_server.grpc_port import host_and_port
 
     split = server.models.split
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    grpc, rest = f"{shown}:{server.port}", f"{shown}:{server.rest_port}"
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    grpc, rest = host_and_port(shown, server.port), host_and_port(shown, server.rest_port)
     tls, token = served.config.tls is not None, served.config.tokens_file is not None
     request = None if split.stable is None else sample_request(served.base_path / str(split.stable), served.name)
     lines = {}

@@ -14,7 +14,7 @@ from serving.gateway.models import UpstreamModels
 from serving.gateway.request_wire import METHODS
 from serving.gateway.upstream import Upstream
 from serving.model_server.access import Access
-from serving.model_server.grpc_port import listen, server_options
+from serving.model_server.grpc_port import host_and_port, listen, server_options
 from serving.model_server.hooks import Hooks
 from serving.model_server.metrics import Metrics
 
@@ -82,7 +82,7 @@ class GrpcGateway(grpc.GenericRpcHandler):  # type: ignore[misc]
         )
         self._server = grpc.aio.server(options=server_options(self._access))
         self._server.add_generic_rpc_handlers([self])
-        self.port = listen(self._server, f"{self._address}:{self.port}", self._access)
+        self.port = listen(self._server, host_and_port(self._address, self.port), self._access)
         await self._server.start()
 
     async def stop(self, grace: float | None = None) -> None:

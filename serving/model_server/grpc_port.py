@@ -8,6 +8,11 @@ from schema.errors import UsageError
 from serving.model_server.access import Access
 
 
+def host_and_port(host: str, port: int | str | None) -> str:
+    """Returns an address as gRPC and URLs have it: an IPv6 host in brackets, `0.0.0.0` for none."""
+    return f"[{host}]:{port}" if ":" in host else f"{host or '0.0.0.0'}:{port}"
+
+
 def listen(server: Any, address: str, access: Access) -> int:
     """Opens a port.
 

@@ -16,7 +16,7 @@ import grpc.aio
 from schema.errors import UsageError
 from serving.model_server.access import Access
 from serving.model_server.grpc_health import GrpcHealth
-from serving.model_server.grpc_port import listen, server_options
+from serving.model_server.grpc_port import host_and_port, listen, server_options
 from serving.model_server.grpc_service import GrpcService
 from serving.model_server.hooks import Hooks, NoHooks
 from serving.model_server.pace import Pace
@@ -108,7 +108,7 @@ class GrpcServer:
             handlers.append(self._health)
         server.add_generic_rpc_handlers(handlers)
         if self.port is not None:
-            self.port = listen(server, f"{self._address}:{self.port}", self._access)
+            self.port = listen(server, host_and_port(self._address, self.port), self._access)
         if self._socket_path:
             listen(server, f"unix:{self._socket_path}", self._access)
         await server.start()

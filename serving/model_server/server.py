@@ -12,6 +12,7 @@ from serving.model_server.config_file import ConfigFollower, read_config
 from serving.model_server.draining import serve_until_signal
 from serving.model_server.errors import ServingError
 from serving.model_server.flags import Flags
+from serving.model_server.grpc_port import host_and_port
 from serving.model_server.grpc_server import GrpcServer
 from serving.model_server.loading import LoadOptions
 from serving.model_server.manager import Manager
@@ -69,7 +70,7 @@ class ModelServer:
         self._grpc = GrpcServer(
             self._manager,
             port=flags.port or None,
-            address=_grpc_host(flags.host),
+            address=flags.host,
             socket_path=flags.grpc_socket_path,
             access=Access(tokens=tokens, tls=tls),
             metrics=metrics,
@@ -119,7 +120,7 @@ class ModelServer:
         await self._grpc.start()
         # TensorFlow Serving's own words: scripts wait for them.
         if flags.port:
-            _log.info("Running gRPC ModelServer at %s:%s ...", _grpc_host(flags.host), self._grpc.port)
+            _log.info("Running gRPC ModelServer at %s ...", host_and_port(flags.host, self._grpc.port))
         if flags.grpc_socket_path:
             _log.info("Running gRPC ModelServer at UNIX socket %s ...", flags.grpc_socket_path)
         if self._rest is not None:
@@ -151,10 +152,6 @@ def _models(flags: Flags) -> ServerModels:
             f"--model_name and --model_base_path must be a name and an absolute path. {error.message}",
             hint="--model_base_path=/FOLDER/OF/VERSIONS, whose sub-folders are named 1, 2, …",
         ) from error
-
-
-def _grpc_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host or "0.0.0.0"
 
 
 def _session(flags: Flags) -> SessionOptions:

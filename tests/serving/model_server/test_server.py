@@ -92,7 +92,7 @@ def test_by_default(made: dict[str, Part]) -> None:
         ("--grpc_max_threads=3", "GrpcServer", "max_threads", 3),
         ("--grpc_channel_arguments=a=1", "GrpcServer", "channel_arguments", "a=1"),
         ("--host=127.0.0.1", "GrpcServer", "address", "127.0.0.1"),
-        ("--host=::1", "GrpcServer", "address", "[::1]"),
+        ("--host=::1", "GrpcServer", "address", "::1"),
         ("--rest_api_port=1", "RestServer", "port", 1),
         ("--rest_api_port=1", "RestServer", "address", ""),
         ("--rest_api_port=1", "RestServer", "inline", True),

@@ -61,7 +61,7 @@ def test_by_default(made: dict[str, Part]) -> None:
     assert (access.tokens, access.tls) == (None, None)
     assert grpc.named == {
         "port": 8500,
-        "address": "0.0.0.0",
+        "address": "",
         "socket_path": "",
         "metrics": None,
         "health": False,

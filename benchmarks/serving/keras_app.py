@@ -1,7 +1,7 @@
 """What many write today to serve a model, a FastAPI app that calls it: `python -m benchmarks.serving.keras_app`.
 
-It is written as well as its kind can be: the model is loaded once, its traced signature is called (a tenth of what
-`model.predict` costs), and the handler is a plain function, so that uvicorn runs requests in threads.
+It is written as well as its kind can be: the model is loaded once, its traced signature is called, and the handler is a
+plain function, so that uvicorn runs requests in threads.
 """
 
 from __future__ import annotations

@@ -94,6 +94,10 @@ class Server:
         """Returns whether both ports take connections."""
         return all(_connects(port) for port in (self.port, self.rest_port))
 
+    def is_closed(self) -> bool:
+        """Returns whether neither port takes connections."""
+        return not any(_connects(port) for port in (self.port, self.rest_port))
+
     # Asking by gRPC.
 
     def channel(self, credentials: grpc.ChannelCredentials | None = None) -> grpc.Channel:

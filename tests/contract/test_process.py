@@ -93,7 +93,7 @@ def test_a_signal_drains(start: Start, number: int) -> None:
         assert server.process is not None
         server.process.send_signal(number)
         states += [health_pb2.HealthCheckResponse.FromString(one).status for one in watch]
-        eventually(lambda: not server.is_open())
+        eventually(server.is_closed)
         with pytest.raises(httpx.TransportError):
             httpx.post(f"{server.rest_url}/v1/models/m:predict", content=ROW)
         with pytest.raises(grpc.RpcError) as caught:

@@ -115,7 +115,7 @@ def ask(server: Server, load: Load, folder: Path, meanwhile: Callable[[float], N
         meanwhile(begin)
     for process in processes:
         if process.wait():
-            raise CommandFailed(f"the clients of {load.method} must end with exit code 0. Got {process.returncode} instead")
+            raise CommandFailed(f"clients of {load.method} must end with exit code 0. Got {process.returncode} instead")
     cpu_seconds = server.cpu_seconds() - before
     parts = [np.load(folder / f"clients-{number}.npz") for number in range(count)]
     began = np.concatenate([part["began"] for part in parts])

@@ -64,7 +64,7 @@ def census(folder: Path, table: Path, say: Say) -> dict[str, Any]:
     """Measures `census` on the table and returns its AUC."""
     say("conveyor run census")
     shutil.rmtree(folder, ignore_errors=True)
-    line = _line(folder, "census", {"input": str(table.resolve())})
+    line = shipped_line(folder, "census", examples={"input": str(table.resolve())})
     cost = conveyor(folder, "census", "run", str(line), "--json")
     return {"seconds": round(cost.seconds, 2), "auc": _overall(folder / "census.log", "auc")}
 
@@ -77,7 +77,7 @@ def large(folder: Path, counts: list[int], say: Say) -> dict[str, Any]:
         shutil.rmtree(place, ignore_errors=True)
         say(f"writing {count:,} rows")
         table = taxi_table.write(place / "trips.csv", count)
-        line = _line(place, "taxi", {"input": str(table)})
+        line = shipped_line(place, "taxi", examples={"input": str(table)})
         say(f"conveyor run --until Transform on {count:,} rows")
         cost = conveyor(place, "run", "run", str(line), "--until", "Transform", "--json")
         text = (place / "run.log").read_text(encoding="utf-8", errors="replace")
@@ -92,10 +92,12 @@ def large(folder: Path, counts: list[int], say: Say) -> dict[str, Any]:
     return results
 
 
-def _line(folder: Path, name: str, examples: dict[str, Any]) -> Path:
+def shipped_line(folder: Path, name: str, **sections: dict[str, Any]) -> Path:
+    """Writes a line that comes with the project below a folder, with keys of some sections set otherwise."""
     config = yaml.safe_load((ROOT / "data" / name / "line.yaml").read_text(encoding="utf-8"))
     config["schema"]["file"] = str((ROOT / "data" / name / config["schema"]["file"]).resolve())
-    config["examples"].update(examples)
+    for section, keys in sections.items():
+        config[section] = {**config.get(section, {}), **keys}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "line.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from benchmarks.commands import ROOT, CommandFailed, measure, median
+from benchmarks.commands import CommandFailed, measure, median
+from benchmarks.scenarios import shipped_line
 from benchmarks.serving import bodies
 from benchmarks.serving.clients import Answers, Load, ask
 from benchmarks.serving.servers import Server, running
@@ -59,12 +59,7 @@ def prepare(folder: Path, say: Say) -> Place:
 
 def line_server(place: Place, name: str, *, capture: bool) -> contextlib.AbstractContextManager[Server]:
     """Runs `conveyor serve taxi`, with or without capture."""
-    config = yaml.safe_load((ROOT / "data" / "taxi" / "line.yaml").read_text(encoding="utf-8"))
-    config["schema"]["file"] = str((ROOT / "data" / "taxi" / config["schema"]["file"]).resolve())
-    config["serving"] = {"capture": {"enabled": capture}}
-    path = place.folder / name / "line.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    path = shipped_line(place.folder / name, "taxi", serving={"capture": {"enabled": capture}})
     args = ["serve", str(path), "--port", "0", "--rest-port", "0", "--json"]
     log = place.folder / name / "log"
     return running("conveyor", args, log, {"CONVEYOR_HOME": str(place.state)})

@@ -20,6 +20,7 @@ from schema.errors import ConveyorError, ReleaseError
 from serving.base_path import scan
 from serving.ledger import Ledger
 from serving.ledger_events import LedgerState
+from serving.ledger_following import file_identity
 
 LOOK_SECONDS = 0.25
 """How long until a new version, or a new line of the ledger, is seen."""
@@ -117,15 +118,7 @@ class Digests:
                 return
 
     def _what_is_there(self) -> object:
-        found: list[tuple[int, int, int] | None] = []
-        for path in (self._ledger.path, self._base_path):
-            try:
-                status = os.stat(path)
-            except FileNotFoundError:
-                found.append(None)
-            else:
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        return found
+        return file_identity(self._ledger.path), file_identity(self._base_path)
 
 
 def in_process_of_its_own(folders: Sequence[Path]) -> list[tuple[str, str]]:

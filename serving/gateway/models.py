@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import threading
 import time
 from pathlib import Path
@@ -22,15 +21,13 @@ from serving.gateway.digests import Digests
 from serving.gateway.model_config_file import ModelConfigFile
 from serving.gateway.upstream import UpstreamClient
 from serving.ledger import Ledger
+from serving.ledger_following import LINGER_SECONDS, file_identity, not_servable
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.version_state import State, VersionStatus
 from serving.traffic import Split, split_of
 
 LOOK_SECONDS = 0.2
 """How long until a new line of the ledger, or a new state of the server, is seen."""
-
-LINGER_SECONDS = 5.0
-"""How long a version stays loaded after requests are led to another: those on their way still reach it."""
 
 PATIENCE_SECONDS = 5.0
 """How long requests wait for a version after the server has had one: it can be without for a moment in a rollback."""
@@ -125,10 +122,7 @@ class UpstreamModels:
             self._written.digests.start()
             live = self._wanted.stable
             if live is not None and (objection := self._written.digests.objection(live)):
-                raise ReleaseError(
-                    f"version {live}, which is live, must be a model that can be served. {objection}",
-                    hint="conveyor releases shows what is there; conveyor rollback puts an earlier version back",
-                )
+                raise not_servable(live, objection)
         self._configure()
 
     def start(self) -> None:
@@ -147,10 +141,7 @@ class UpstreamModels:
             if self._reached and (live is None or self.ready):
                 return
             if live is not None and (why := self._failed(live)):
-                raise ReleaseError(
-                    f"version {live}, which is live, must be a model that can be served. {why}",
-                    hint="conveyor releases shows what is there; conveyor rollback puts an earlier version back",
-                )
+                raise not_servable(live, why)
 
     def stop(self) -> None:
         """Stops to follow."""
@@ -184,7 +175,7 @@ class UpstreamModels:
         self._configure()
 
     def _read_ledger(self) -> None:
-        seen = _identity(self._ledger.path)
+        seen = file_identity(self._ledger.path)
         if seen != self._seen:
             self._seen = seen
             self._wanted = split_of(self.line, self._ledger.state())
@@ -287,11 +278,3 @@ class UpstreamModels:
         if version not in scan(self._written.base_path).visible:
             return f"It has no folder {self._written.base_path / str(version)}"
         return "The server has not loaded it yet"
-
-
-def _identity(path: Path) -> object:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from pathlib import Path
 
-from schema.errors import ConveyorError, ReleaseError
+from schema.errors import ConveyorError
 from serving.ledger import Ledger
+from serving.ledger_following import LINGER_SECONDS, file_identity, not_servable
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.loading import LoadOptions
 from serving.model_server.manager import Manager, State
@@ -19,9 +19,6 @@ from serving.traffic import Split, split_of
 
 LOOK_SECONDS = 0.25
 """How long until a new line of the ledger is seen."""
-
-LINGER_SECONDS = 5.0
-"""How long a version stays loaded after requests are led to another: those on their way still reach it."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,11 +70,7 @@ class LineModels:
         self.manager.start()
         self._look()
         if self._split.stable is None and self._wanted.stable is not None:
-            raise ReleaseError(
-                f"{self._base_path}: version {self._wanted.stable}, which is live, must be a model that can be served. "
-                f"{self._why(self._wanted.stable)}",
-                hint="conveyor releases shows what is there; conveyor rollback puts an earlier version back",
-            )
+            raise not_servable(self._wanted.stable, self._why(self._wanted.stable), f"{self._base_path}: ")
         self._follower.start()
 
     def stop(self) -> None:
@@ -100,7 +93,7 @@ class LineModels:
         if self._unload_at is not None and time.monotonic() > self._unload_at:
             self._unload_at = None
             self.manager.reload(self._config(self._split.versions, self._split.labels))
-        seen = _identity(self._ledger.path)
+        seen = file_identity(self._ledger.path)
         if seen == self._seen:
             return
         self._seen = seen
@@ -174,11 +167,3 @@ class LineModels:
                 f"{folder}: version {version} of {name} must be the model that was released, digest {expected}. "
                 f"Got {found} instead; restore the folder, or serve it with --no-verify",
             )
-
-
-def _identity(path: Path) -> object:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -48,7 +48,9 @@ class InferenceCall(Call):
     async def answer(self, raw: bytes) -> bytes:
         """See `Call`."""
         if len(raw) <= MAX_BYTES:
-            response = await self._together(raw) if self.service.gatherer is not None else None
+            if self._method.planned:
+                self._planned = self.service.plans.find(raw)
+            response = None if self._planned is None else await self._together(raw, self._planned)
             if response is None:
                 response = self._noted(raw, self._in_loop)
             if response is not None:
@@ -64,14 +66,10 @@ class InferenceCall(Call):
         if not self._was_noted and self.service.metrics is not None:
             self._count("", error.code, time.perf_counter() - self.clock)
 
-    async def _together(self, raw: bytes) -> bytes | None:
+    async def _together(self, raw: bytes, planned: Planned) -> bytes | None:
         """Answers a request together with others that are there; returns None if it must be answered by itself."""
-        service = self.service
-        planned = self._planned = service.plans.find(raw) if self._method.planned else None
-        if service.gatherer is None or planned is None:
-            return None
-        plan = planned.plan
-        if not plan.frame.by_row:
+        service, plan = self.service, planned.plan
+        if service.gatherer is None or not plan.frame.by_row:
             return None
         try:
             with service.manager.acquire(self._prepare(raw)) as lease:
@@ -102,8 +100,6 @@ class InferenceCall(Call):
     def _in_loop(self, raw: bytes) -> bytes | None:
         """Answers a request that will be quick; returns None for any other."""
         service, method = self.service, self._method
-        if method.planned and self._planned is None:
-            self._planned = service.plans.find(raw)
         query = self._query or self._prepare(raw)
         with service.manager.acquire(query) as lease:
             servable = lease.servable

@@ -1,7 +1,7 @@
-"""The quick way from JSON values to serialized tensors, for what nearly every REST body has: plain rows of few columns.
+"""The quick ways to serialized tensors: from arrays, and from the plain rows of few columns that nearly every body has.
 
-It gives the bytes that `json_tensor` and `tensor_codec` give, or nothing: then they are asked. Without arrays it is
-several times faster for a few rows, and it runs beside the server, which wants the interpreter too.
+For the latter it gives the bytes that `json_tensor` and `tensor_codec` give, or nothing: then they are asked. Without
+arrays it is several times faster for a few rows, and it runs beside the server, which wants the interpreter too.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import functools
 import struct
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving.model_server import wire
+from serving.model_server.tensor_codec import tensor_bytes
 from serving.model_server.tensor_types import by_name
 from serving.model_server.wire import delimited
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_VALUES = 1024
 """A tensor with more values is quicker as an array."""
@@ -45,6 +49,22 @@ def tensor_map(field: int, value: Any, tensors: Mapping[str, Any], by_row: bool)
     for name, info in tensors.items():
         if name not in columns or (tensor := _tensor(columns[name], info.dtype)) is None:
             return None
+        key = _key(name)
+        length = varint(len(tensor))
+        parts += (_start(field), varint(len(key) + 1 + len(length) + len(tensor)), key, b"\x12", length, tensor)
+    return b"".join(parts)
+
+
+def array_map(field: int, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Returns a map of tensors, serialized. Numbers are in `tensor_content`, which takes no time.
+
+    Args:
+        field: the map's number in its message.
+        arrays: the tensors by key; texts as objects, bytes or str.
+    """
+    parts: list[bytes] = []
+    for name, array in arrays.items():
+        tensor = tensor_bytes(array, as_content=not array.dtype.hasobject)
         key = _key(name)
         length = varint(len(tensor))
         parts += (_start(field), varint(len(key) + 1 + len(length) + len(tensor)), key, b"\x12", length, tensor)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from serving import messages
-from serving.capture.quick_tensors import tensor_map
+from serving.capture.quick_tensors import array_map, tensor_map
 from serving.model_server import json_document, json_examples, json_tensor
 from serving.model_server.errors import ServingError
 from serving.model_server.hooks import Exchange
@@ -60,6 +60,8 @@ class RestMessages:
         Raises:
             NotConverted: it cannot be made.
         """
+        if exchange.tensors is not None:
+            return request_spec(exchange) + array_map(2, exchange.tensors.inputs)
         try:
             document = json_document.request_object(exchange.request)
             if exchange.entrypoint != "Predict":
@@ -78,6 +80,8 @@ class RestMessages:
         version = exchange.version or 0
         try:
             spec = delimited(2, spec_bytes(exchange.model, exchange.signature, version))
+            if exchange.tensors is not None:
+                return array_map(1, exchange.tensors.outputs) + spec
             document = json_document.request_object(exchange.response)
             if exchange.entrypoint == "Classify":
                 return spec + delimited(1, _classification(document["results"]))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import uvloop
 from prometheus_client import Gauge
 
 from serving.capture.hook import CaptureHook
@@ -133,7 +134,7 @@ class Gateway:
             await self.start()
             announce(self)
 
-        asyncio.run(serve_until_signal(load=lambda: self.load(begin), start=start, stop=self.stop))
+        uvloop.run(serve_until_signal(load=lambda: self.load(begin), start=start, stop=self.stop))
 
     def load(self, begin: Callable[[], None] | None = None) -> None:
         """Gets to know the ledger and the server behind; see `run`.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import uvloop
+
 from serving.capture.hook import CaptureHook, signatures_in
 from serving.ledger import Ledger
 from serving.line_server.hooks import LineHooks
@@ -94,7 +96,7 @@ class LineServer:
             ReleaseError: the ledger is damaged, or the live version cannot be loaded.
             UsageError: a port is taken.
         """
-        asyncio.run(serve_until_signal(load=self.models.start, start=lambda: self._start(announce), stop=self._stop))
+        uvloop.run(serve_until_signal(load=self.models.start, start=lambda: self._start(announce), stop=self._stop))
 
     async def _start(self, announce: Callable[[LineServer], None]) -> None:
         if self._capture is not None:

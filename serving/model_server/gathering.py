@@ -1,8 +1,11 @@
-"""Requests that are there at the same moment, run as one.
+"""Requests that come together, run as one.
 
-A small model takes hardly longer for sixteen rows than for one. So while a batch runs in a thread, the event loop reads
-what else has come, and all of that is the next batch. A request waits for the batch before it, never for others to
-come: that is what `--enable_batching` is for. Where requests come one by one, each runs in the loop at once.
+A small model takes hardly longer for sixteen rows than for one. Where clients ask again once they have their answers,
+as many requests come between two batches as there are clients. So a batch begins when as many are there as came
+together before; or when none has come for a moment, whoever may be missing. All of it happens in the event loop: a
+thread for the batches would spend on handing Python's lock to and fro what they save.
+
+Nobody waits for others as long as the loop has time to run each request by itself, at once.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ import dataclasses
 import time
 import weakref
 from collections.abc import Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving.model_server.crowd import Crowd
 from serving.model_server.pace import Watch
 
 if TYPE_CHECKING:
@@ -26,34 +29,27 @@ if TYPE_CHECKING:
     from serving.model_server.servable import Servable
     from serving.model_server.versions import Lease
 
-MAX_REQUESTS = 64
-"""Requests that run together, at most."""
-
-CROWDED_SECONDS = 0.1
-"""For so long after two requests were there at the same time, others are expected too. gRPC hands them over one by one,
-so that none is seen while one runs in the loop."""
+WAIT_SECONDS = 0.02
+"""No request waits longer than this for others."""
 
 Outputs = list[np.ndarray]
-_Ran = Future[tuple[list[Outputs] | None, float]]
 
 
 @dataclasses.dataclass
 class _Request:
-    lease: Lease
     values: Values
     outputs: asyncio.Future[Outputs | None]
 
 
 @dataclasses.dataclass
 class _Batch:
-    """Requests of one form to one servable. While it runs it has a lease of its own, since a caller may go away."""
+    """Requests of one form to one servable, of which each caller has a lease."""
 
     kind: Hashable
     servable: Servable
     frame: Frame
     binding: Binding
     requests: list[_Request] = dataclasses.field(default_factory=list)
-    lease: Lease | None = None
 
     def run(self) -> list[Outputs] | None:
         """Returns the outputs of each request; None if the model has an output that has not a row each."""
@@ -66,29 +62,21 @@ class _Batch:
             return None
         return [[output[i * rows : (i + 1) * rows] for output in outputs] for i in range(count)]
 
-    def run_watched(self) -> tuple[list[Outputs] | None, float]:
-        """Runs, and returns besides how many seconds it kept the thread."""
-        watch = Watch()
-        return self.run(), watch.seconds()
-
 
 class Gatherer:
-    """Runs what has come together. To be used from the loop's thread only.
+    """Runs together what comes together. To be used from the loop's thread only.
 
     Args:
         pace: knows which requests are quick.
-
-    Attributes:
-        present: requests that have come and are not answered yet, of any kind; the server counts them.
+        crowd: knows how they come.
     """
 
-    def __init__(self, pace: Pace) -> None:
-        self.present = 0
+    def __init__(self, pace: Pace, crowd: Crowd | None = None) -> None:
         self._pace = pace
+        self._crowd = crowd or Crowd()
         self._batches: dict[Hashable, _Batch] = {}
-        self._running = 0
-        self._crowded_until = 0.0
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="gathered")
+        self._waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
         # Those with an output that has not a row each: every request of theirs runs alone.
         self._not_by_row: weakref.WeakSet[Servable] = weakref.WeakSet()
 
@@ -97,7 +85,7 @@ class Gatherer:
 
         Args:
             kind: what `Pace` knows it by.
-            lease: the caller's lease of the model.
+            lease: the caller's lease of the model, which it keeps until this is over.
             planned: the request; its frame must be `by_row`.
             binding: what its plan comes to with the model.
 
@@ -108,56 +96,65 @@ class Gatherer:
         servable, frame = lease.servable, planned.plan.frame
         if servable in self._not_by_row or not self._pace.is_quick(kind):
             return None
-        now = time.perf_counter()
-        if self.present > 1:
-            self._crowded_until = now + CROWDED_SECONDS
-        elif now > self._crowded_until and not self._running:
-            feeds = frame.arrays([planned.values])
-            return self._pace.run(kind, lambda: servable.run(binding.signature, feeds, binding.fetches))
         loop = asyncio.get_running_loop()
-        if not self._batches and not self._running:
-            loop.call_soon(self._start, loop)
+        now = loop.time()
+        self._crowd.comes(now)
+        if not self._crowd.is_busy and not self._waiting:
+            return self._pace.run(kind, lambda: self._timed(servable, frame.arrays([planned.values]), binding))
         key = (id(servable), id(frame))
         batch = self._batches.get(key)
         if batch is None:
             batch = self._batches[key] = _Batch(kind, servable, frame, binding)
-        request = _Request(lease, planned.values, loop.create_future())
+        request = _Request(planned.values, loop.create_future())
         batch.requests.append(request)
+        self._waiting += 1
+        if self._crowd.is_there(self._waiting):
+            self._begin()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._crowd.gap, self._look_again, loop, -1, now + WAIT_SECONDS)
         return await request.outputs
 
-    def close(self) -> None:
-        """Ends the thread, once it is done."""
-        self._executor.shutdown(wait=False)
+    def _timed(self, servable: Servable, feeds: dict[str, np.ndarray], binding: Binding) -> Outputs:
+        started = time.perf_counter()
+        outputs = servable.run(binding.signature, feeds, binding.fetches)
+        self._crowd.ran(time.perf_counter() - started)
+        return outputs
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look_again(self, loop: asyncio.AbstractEventLoop, seen: int, latest: float) -> None:
+        # Not by the clock alone: where the machine is busy, the loop itself may have stood still for that long.
+        if self._waiting == seen or loop.time() > latest:
+            self._begin()
+        else:
+            self._timer = loop.call_later(self._crowd.gap, self._look_again, loop, self._waiting, latest)
+
+    def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._crowd.begins(self._waiting)
+        self._waiting = 0
         batches, self._batches = self._batches, {}
         for batch in batches.values():
             # Whose caller has gone away has let go of the servable too.
             waiting = [request for request in batch.requests if not request.outputs.done()]
-            for start in range(0, len(waiting), MAX_REQUESTS):
-                part = dataclasses.replace(
-                    batch, requests=waiting[start : start + MAX_REQUESTS], lease=waiting[start].lease.another()
-                )
-                self._running += 1
-                future = self._executor.submit(part.run_watched)
-                future.add_done_callback(lambda done, part=part: self._hand_over(loop, part, done))  # type: ignore[misc]
+            room = batch.binding.room
+            for part in room.parts(waiting):
+                seconds = self._run(dataclasses.replace(batch, requests=part))
+                room.ran(len(part), seconds)
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop, batch: _Batch, future: _Ran) -> None:
-        """Called in the thread."""
-        loop.call_soon_threadsafe(self._done, loop, batch, future)
-
-    def _done(self, loop: asyncio.AbstractEventLoop, batch: _Batch, future: _Ran) -> None:
-        self._running -= 1
-        if batch.lease is not None:
-            batch.lease.release()
-        outputs = None
-        if future.exception() is None:
-            outputs, seconds = future.result()
-            self._pace.kept(batch.kind, seconds)
+    def _run(self, batch: _Batch) -> float:
+        watch = Watch()
+        outputs: list[Outputs] | None = None
+        try:
+            outputs = batch.run()
+        except Exception:  # noqa: S110  # each runs again by itself, and fails by itself
+            pass
+        else:
             if outputs is None:
                 self._not_by_row.add(batch.servable)
+        seconds = watch.seconds()
+        self._crowd.ran(seconds)
+        self._pace.kept(batch.kind, seconds)
         for i, request in enumerate(batch.requests):
-            if not request.outputs.done():
-                request.outputs.set_result(None if outputs is None else outputs[i])
-        if self._batches and not self._running:
-            self._start(loop)
+            request.outputs.set_result(None if outputs is None else outputs[i])
+        return seconds

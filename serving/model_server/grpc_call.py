@@ -74,8 +74,6 @@ class Call:
                 service.access.authorize(self.headers.get("authorization"), self._role)
                 service.access.enter()
                 self._entered = True
-                if service.gatherer is not None:
-                    service.gatherer.present += 1
                 if service.under_way is not None:
                     service.under_way[self] = asyncio.current_task()
                 raw = await context.read()
@@ -85,8 +83,6 @@ class Call:
             finally:
                 if service.under_way is not None:
                     service.under_way.pop(self, None)
-                if self._entered and service.gatherer is not None:
-                    service.gatherer.present -= 1
                 if self._entered and not self._thread_has_it:
                     service.access.leave()
         except ServingError as e:

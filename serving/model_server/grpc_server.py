@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
+import uvloop
 
 from schema.errors import UsageError
 from serving.model_server.access import Access
@@ -131,7 +132,6 @@ class GrpcServer:
                 await self._clock
         # A thread that TensorFlow keeps busy cannot be ended.
         self._executor.shutdown(wait=False, cancel_futures=True)
-        self._service.close()
 
 
 class GrpcThread:
@@ -143,7 +143,7 @@ class GrpcThread:
 
     def __init__(self, server: GrpcServer) -> None:
         self.server = server
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="grpc-server", daemon=True)
 
     def start(self) -> None:

@@ -81,11 +81,6 @@ class GrpcService(grpc.GenericRpcHandler):
             return None
         return lambda seconds: metrics.runtime(model, entrypoint, seconds)
 
-    def close(self) -> None:
-        """Lets go of its thread."""
-        if self.gatherer is not None:
-            self.gatherer.close()
-
     async def watch_clock(self) -> NoReturn:
         """Ends the requests that take longer than they may, for ever."""
         limit = self.access.limits.request_seconds

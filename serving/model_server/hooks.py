@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from serving.model_server.errors import Code
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Api = Literal["gRPC", "REST"]
 Entrypoint = Literal["Predict", "Classify", "Regress", "MultiInference"]
@@ -27,6 +31,19 @@ class ModelSpecQuery:
 
 
 @dataclasses.dataclass(frozen=True)
+class Tensors:
+    """What the bodies of a Predict request and its answer say, so that whoever takes note of them need not read them.
+
+    Attributes:
+        inputs: input key to array.
+        outputs: output key to array.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
 class Exchange:
     """A request and its answer, as they went over the wire.
 
@@ -44,6 +61,7 @@ class Exchange:
         caller_key: the caller's own key for a later join with labels, or empty.
         started: when the request came, seconds since the epoch.
         seconds: how long it took here.
+        tensors: what REST bodies came to, where that is at hand.
     """
 
     api: Api
@@ -59,6 +77,7 @@ class Exchange:
     caller_key: str
     started: float
     seconds: float
+    tensors: Tensors | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
 class Hooks(Protocol):

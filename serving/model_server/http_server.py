@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import threading
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from schema.errors import UsageError
 from serving.model_server.rest_protocol import Bounds, bounded
@@ -100,7 +100,7 @@ class HttpServer:
 
     def _run(self, listener: socket.socket) -> None:
         try:
-            asyncio.run(self._serve(listener))
+            uvloop.run(self._serve(listener))
         except Exception:
             _LOG.exception("the REST server on port %d has ended", self.port)
 

@@ -127,12 +127,14 @@ def response_bytes(
         outputs: output key to array.
         as_content: write `tensor_content` instead of the typed fields.
     """
-    parts = [
-        delimited(1, delimited(1, key.encode()) + delimited(2, tensor_bytes(array, as_content)))
-        for key, array in outputs.items()
-    ]
+    parts = [output_entry(key, array, as_content) for key, array in outputs.items()]
     parts.append(delimited(2, spec_bytes(model, signature, version)))
     return b"".join(parts)
+
+
+def output_entry(key: str, output: np.ndarray, as_content: bool) -> bytes:
+    """Returns an output as an entry of a serialized PredictResponse."""
+    return delimited(1, delimited(1, key.encode()) + delimited(2, tensor_bytes(output, as_content)))
 
 
 def find_signature(servable: Servable, name: str) -> Signature:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import dataclasses
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serving.model_server import tensor_types
+from serving.model_server.crowd import Room
 from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.model_spec import spec_bytes
-from serving.model_server.predict import fetches_of, find_signature, response_bytes
+from serving.model_server.predict import fetches_of, find_signature, output_entry, response_bytes
 from serving.model_server.predict_frame import Frame, Values, frame_of
-from serving.model_server.tensor_codec import tensor_bytes
 from serving.model_server.wire import delimited
 
 if TYPE_CHECKING:
@@ -29,16 +29,29 @@ if TYPE_CHECKING:
 
 _PLANS_A_SIZE = 8
 _MAX_BINDINGS = 8
+# Entries of an answer that are kept for each output whose values have no fixed length.
+_MAX_ENTRIES = 256
+_MAX_ENTRY_BYTES = 1024
+_MAX_KEPT_VALUES = 64
 # Where requests do not repeat, one in so many is tried again, in case that others have come.
 _RETRY = 64
 
 
 @dataclasses.dataclass(frozen=True)
+class _Slot:
+    """An output's place in an answer: what comes before its bytes; or, where its length depends on its values as with
+    texts, the whole entries of values that were there before, of which a classifier has few."""
+
+    before: bytes | None
+    entries: dict[Hashable, bytes] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class _AnswerFrame:
-    """An answer without its values. `before[i]` goes before those of output i, `after` after the last."""
+    """An answer without its values, for outputs of these dtypes and shapes; `after` comes after the last."""
 
     kinds: list[tuple[np.dtype, tuple[int, ...]]]
-    before: list[bytes]
+    slots: list[_Slot]
     after: bytes
 
 
@@ -51,12 +64,14 @@ class Binding:
         signature: the signature that answers.
         fetches: the outputs wanted.
         answer: the frame of the last answer.
+        room: how many such requests may run together.
     """
 
     servable: weakref.ref[Servable]
     signature: Signature
     fetches: list[str]
     answer: _AnswerFrame | None = None
+    room: Room = dataclasses.field(default_factory=Room)
 
 
 class Plan:
@@ -111,24 +126,42 @@ class Plan:
                 named = dict(zip(binding.fetches, outputs, strict=True))
                 return response_bytes(self.query.name, self.signature_name, servable.version, named, as_content)
         parts = []
-        for before, output in zip(frame.before, outputs, strict=True):
-            parts.append(before)
-            parts.append(output.tobytes())
+        for slot, key, output in zip(frame.slots, binding.fetches, outputs, strict=True):
+            if slot.before is None:
+                parts.append(_kept_entry(slot.entries, key, output, as_content))
+            else:
+                parts.append(slot.before)
+                parts.append(output.tobytes())
         parts.append(frame.after)
         return b"".join(parts)
 
     def _framed(
         self, servable: Servable, binding: Binding, outputs: Sequence[np.ndarray], as_content: bool
     ) -> _AnswerFrame | None:
-        before = []
+        slots = []
         for key, output in zip(binding.fetches, outputs, strict=True):
             kind = tensor_types.by_dtype(output.dtype)
-            if kind is None or kind.layout == "string" or not (as_content or kind.layout == "fixed"):
+            if kind is None:
                 return None
-            entry = delimited(1, delimited(1, key.encode()) + delimited(2, tensor_bytes(output, as_content)))
-            before.append(entry[: len(entry) - output.nbytes])
+            if kind.layout == "fixed" or (as_content and kind.layout != "string"):
+                entry = output_entry(key, output, as_content)
+                slots.append(_Slot(entry[: len(entry) - output.nbytes]))
+            else:
+                slots.append(_Slot(None))
         spec = spec_bytes(self.query.name, self.signature_name, servable.version)
-        return _AnswerFrame([(o.dtype, o.shape) for o in outputs], before, delimited(2, spec))
+        return _AnswerFrame([(o.dtype, o.shape) for o in outputs], slots, delimited(2, spec))
+
+
+def _kept_entry(entries: dict[Hashable, bytes], key: str, output: np.ndarray, as_content: bool) -> bytes:
+    if output.size > _MAX_KEPT_VALUES:
+        return output_entry(key, output, as_content)
+    values: Hashable = tuple(output.ravel().tolist()) if output.dtype.hasobject else output.tobytes()
+    entry = entries.get(values)
+    if entry is None:
+        entry = output_entry(key, output, as_content)
+        if len(entries) < _MAX_ENTRIES and len(entry) <= _MAX_ENTRY_BYTES:
+            entries[values] = entry
+    return entry
 
 
 class Planned:

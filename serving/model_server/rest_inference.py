@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.model_server.classify import run_classify
 from serving.model_server.errors import Code, ServingError
-from serving.model_server.hooks import Entrypoint
+from serving.model_server.hooks import Entrypoint, Tensors
 from serving.model_server.json_document import parse_quickly, request_object, signature_name
 from serving.model_server.json_examples import examples
 from serving.model_server.json_results import classification, prediction, regression
@@ -32,6 +32,7 @@ class Inference:
 
     Attributes:
         signature: the signature that the request names; empty for the default one.
+        tensors: of Predict, what the request and its answer came to; None before the answer.
 
     Raises:
         ServingError: INVALID_ARGUMENT: the body is no such request.
@@ -39,6 +40,7 @@ class Inference:
 
     def __init__(self, action: str, document: dict[str, Any]) -> None:
         self.signature = signature_name(document)
+        self.tensors: Tensors | None = None
         self._action = action
         self._document = document
         self._examples = examples(document) if action != "predict" else []
@@ -76,6 +78,7 @@ class Inference:
             )
         form, arrays = tensors(self._document, signature.inputs)
         _, outputs = run_predict(servable, name, arrays, check_rows=check_rows, observe_run=observe_run)
+        self.tensors = Tensors(arrays, outputs)
         return prediction(outputs, form)
 
 

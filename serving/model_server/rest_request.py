@@ -238,12 +238,13 @@ class RestRequest:
         if hooks is None or self.target is None:
             return
         seconds = time.perf_counter() - self._clock
+        inference = self._inference
         exchange = Exchange(
             api="REST",
             entrypoint=ENTRYPOINTS[self.target.action],
             model=self.target.model,
             version=self._version,
-            signature=self._inference.signature if self._inference is not None else "",
+            signature=inference.signature if inference is not None else "",
             request=self._body,
             response=response,
             code=code,
@@ -252,6 +253,8 @@ class RestRequest:
             caller_key=self._caller_key,
             started=time.time() - seconds,
             seconds=seconds,
+            # Those of a large one would fill up whatever queue they come to.
+            tensors=inference.tensors if inference is not None and len(self._body) <= MAX_BYTES else None,
         )
         try:
             hooks.done(exchange)

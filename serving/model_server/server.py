@@ -6,6 +6,8 @@ import asyncio
 import logging
 from pathlib import Path
 
+import uvloop
+
 from schema.errors import UsageError
 from serving.model_server.access import Access
 from serving.model_server.config_file import ConfigFollower, read_config
@@ -106,7 +108,7 @@ class ModelServer:
             ServingError: a model cannot be served.
             UsageError: a port is taken.
         """
-        asyncio.run(serve_until_signal(load=self._load, start=self._start, stop=self._stop))
+        uvloop.run(serve_until_signal(load=self._load, start=self._start, stop=self._stop))
         return self._ended
 
     def _load(self) -> None:

@@ -51,11 +51,6 @@ class Lease:
         self._held: HeldVersion | None = held
         self._table = table
 
-    def another(self) -> Lease:
-        """Returns a further lease of the same version. This one must not have ended."""
-        assert self._held is not None
-        return self._table.lease_again(self._held, self.servable)
-
     def release(self) -> None:
         """Ends the lease. Doing so again does nothing."""
         held, self._held = self._held, None
@@ -100,12 +95,6 @@ class VersionTable:
                 return None
             held.leases += 1
             return Lease(self, held, held.servable)
-
-    def lease_again(self, held: HeldVersion, servable: Servable) -> Lease:
-        """Returns a further lease of a version that has one."""
-        with self._lock:
-            held.leases += 1
-            return Lease(self, held, servable)
 
     def release(self, held: HeldVersion) -> None:
         """Ends a lease."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from serving.capture import rest_messages
 from serving.capture.quick_tensors import MAX_VALUES, tensor_map
 from serving.capture.rest_messages import NotConverted, RestMessages
 from serving.model_server.errors import ServingError
+from serving.model_server.hooks import Tensors as ReadTensors
 from serving.model_server.json_tensor import tensors
 from serving.model_server.tensor_codec import tensor_bytes, to_array
 from serving.model_server.wire import delimited
@@ -260,3 +262,30 @@ def test_the_quick_way_is_taken_for_plain_rows_and_not_for_large_ones() -> None:
     assert tensor_map(2, [row] * (MAX_VALUES + 1), infos, by_row=True) is None
     large = json.loads(json.dumps({"instances": [row] * (MAX_VALUES + 1)}))
     assert np.prod(tensors(large, infos)[1]["f"].shape) == MAX_VALUES + 1  # type: ignore[arg-type]
+
+
+_DTYPES = ["float16", "float32", "float64", "int8", "int32", "int64", "uint64", "bool", "complex64"]
+
+
+@given(st.sampled_from(_DTYPES), st.lists(st.integers(0, 3), max_size=3), st.data())
+def test_what_the_server_has_read_already_is_not_read_again(dtype: str, shape: list[int], data: st.DataObject) -> None:
+    size = math.prod(shape)
+    numbers = np.array(data.draw(st.lists(st.integers(0, 1), min_size=size, max_size=size)), dtype).reshape(shape)
+    texts = np.empty(size, object)
+    texts[:] = data.draw(st.lists(st.binary(max_size=5), min_size=size, max_size=size))
+    texts = texts.reshape(shape)
+    # Bodies that nobody could read.
+    given_ = rest_exchange(b"", b"", tensors=ReadTensors({"fare": numbers, "company": texts}, {"scores": numbers}))
+    request = messages.PredictRequest.FromString(RestMessages(None).request(given_))
+    assert request.model_spec.signature_name == "serving_raw"
+    response = messages.PredictResponse.FromString(RestMessages(None).response(given_))
+    assert response.model_spec.version.value == 7
+    assert (request.inputs.keys(), response.outputs.keys()) == ({"fare", "company"}, {"scores"})
+    for tensor, wanted in (
+        (request.inputs["fare"], numbers),
+        (request.inputs["company"], texts),
+        (response.outputs["scores"], numbers),
+    ):
+        # As any reader of the log would.
+        found = tf.make_ndarray(tensor)
+        assert (found.dtype, found.tolist()) == (wanted.dtype, wanted.tolist())

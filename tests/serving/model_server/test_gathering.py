@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import threading
-import time
+import itertools
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from serving.model_server.crowd import MAX_REQUESTS, Crowd
 from serving.model_server.errors import Code, ServingError
-from serving.model_server.gathering import MAX_REQUESTS, Gatherer
+from serving.model_server.gathering import Gatherer
 from serving.model_server.hooks import ModelSpecQuery
 from serving.model_server.pace import Pace
 from serving.model_server.predict_frame import frame_of
@@ -49,18 +49,10 @@ class Summing(Doubling):
 
 
 class FakeLease:
-    """A lease; `held` counts those of the same version that have not ended."""
+    """A lease, of which the gatherer wants the servable only."""
 
-    def __init__(self, servable: Any, held: list[int] | None = None) -> None:
+    def __init__(self, servable: Any) -> None:
         self.servable = servable
-        self.held = [0] if held is None else held
-        self.held[0] += 1
-
-    def another(self) -> FakeLease:
-        return FakeLease(self.servable, self.held)
-
-    def release(self) -> None:
-        self.held[0] -= 1
 
 
 @pytest.fixture
@@ -80,17 +72,15 @@ def plan_of(rows: int) -> Plan:
 
 
 async def ask(gatherer: Gatherer, servable: Any, *values: float, kind: str = KIND) -> list[np.ndarray] | None:
-    lease: Any = servable if isinstance(servable, FakeLease) else FakeLease(servable)
+    lease: Any = FakeLease(servable)
     planned = Planned(plan_of(len(values)), [np.array(values, np.float32).tobytes()])
     return await gatherer.run(kind, lease, planned, Binding(weakref.ref(lease.servable), SIGNATURE, ["y"]))
 
 
 @pytest.fixture
-def gatherer(pace: Pace) -> Iterator[Gatherer]:
-    gatherer = Gatherer(pace)
-    gatherer.present = 2
-    yield gatherer
-    gatherer.close()
+def gatherer(pace: Pace) -> Gatherer:
+    """Its loop is busy, as it were."""
+    return Gatherer(pace, Crowd(itertools.count(1e9, 1e9).__next__))
 
 
 def all_of(*asked: Any) -> list[Any]:
@@ -147,37 +137,59 @@ def test_what_is_not_quick_is_left_to_threads(gatherer: Gatherer) -> None:
     assert model.batches == []
 
 
-def test_a_request_that_is_there_alone_runs_at_once(gatherer: Gatherer) -> None:
+def test_as_long_as_the_loop_has_time_a_request_runs_at_once(pace: Pace) -> None:
     model = Doubling()
-    gatherer.present = 1
-    coroutine = ask(gatherer, model, 1.0)
-    with pytest.raises(StopIteration) as done:
-        coroutine.send(None)
-    assert done.value.value[0].tolist() == [2.0]
+
+    async def at_once() -> Any:
+        coroutine = ask(Gatherer(pace, Crowd(lambda: 0.0)), model, 1.0)
+        with pytest.raises(StopIteration) as done:
+            coroutine.send(None)
+        return done.value.value
+
+    assert asyncio.run(at_once())[0].tolist() == [2.0]
 
 
-def test_what_comes_while_a_batch_runs_is_the_next_batch(gatherer: Gatherer) -> None:
+def test_a_batch_begins_when_as_many_are_there_as_came_before(gatherer: Gatherer) -> None:
     model = Doubling()
-    go_on, begun = threading.Event(), threading.Event()
-    run = model.run
-
-    def held_up(*args: Any) -> list[np.ndarray]:
-        begun.set()
-        assert go_on.wait(30)
-        return run(*args)
-
-    model.run = held_up  # type: ignore[assignment, method-assign]
 
     async def in_turn() -> list[Any]:
-        first = asyncio.ensure_future(ask(gatherer, model, 1.0))
-        await asyncio.to_thread(begun.wait, 30)
-        later = [asyncio.ensure_future(ask(gatherer, model, float(n))) for n in (2, 3, 4)]
+        await asyncio.gather(*[ask(gatherer, model, float(n)) for n in range(3)])
+        # The third finds the batch complete, and all three are answered before the loop does anything else.
+        asked = [asyncio.ensure_future(ask(gatherer, model, float(n))) for n in range(3)]
         await asyncio.sleep(0)
-        go_on.set()
-        return await asyncio.gather(first, *later)
+        assert model.batches == [3, 3]
+        return await asyncio.gather(*asked)
 
-    assert [answer[0].tolist() for answer in asyncio.run(in_turn())] == [[2.0], [4.0], [6.0], [8.0]]
-    assert model.batches == [1, 3]
+    assert [answer[0].tolist() for answer in asyncio.run(in_turn())] == [[0.0], [2.0], [4.0]]
+
+
+def test_who_does_not_come_is_not_waited_for_long(gatherer: Gatherer) -> None:
+    model = Doubling()
+
+    async def one_is_missing() -> list[Any]:
+        await asyncio.gather(*[ask(gatherer, model, float(n)) for n in range(3)])
+        return await asyncio.wait_for(asyncio.gather(*[ask(gatherer, model, float(n)) for n in range(2)]), 30)
+
+    assert [answer[0].tolist() for answer in asyncio.run(one_is_missing())] == [[0.0], [2.0]]
+    assert model.batches == [3, 2]
+
+
+def test_those_who_keep_coming_do_not_hold_up_the_first(gatherer: Gatherer) -> None:
+    model = Doubling()
+    # A gap as long as it can be, in which somebody always comes.
+    for _ in range(100):
+        gatherer._crowd.ran(1.0)
+
+    async def steadily() -> int:
+        first = asyncio.ensure_future(ask(gatherer, model, 1.0))
+        later = []
+        while not first.done():
+            await asyncio.sleep(0.001)
+            later.append(asyncio.ensure_future(ask(gatherer, model, 2.0)))
+        await asyncio.gather(*later)
+        return len(later)
+
+    assert asyncio.run(steadily()) < MAX_REQUESTS
 
 
 def test_a_request_whose_caller_has_gone_does_not_run(gatherer: Gatherer) -> None:
@@ -195,34 +207,3 @@ def test_a_request_whose_caller_has_gone_does_not_run(gatherer: Gatherer) -> Non
     answer = asyncio.run(one_goes())
     assert answer[0].tolist() == [4.0]
     assert model.batches == [1]
-
-
-def test_a_batch_keeps_its_model_though_its_callers_have_gone(gatherer: Gatherer) -> None:
-    model = Doubling()
-    lease = FakeLease(model)
-    held_while_it_ran: list[int] = []
-    run = model.run
-
-    async def all_go() -> None:
-        loop = asyncio.get_running_loop()
-        asked = asyncio.ensure_future(ask(gatherer, lease, 1.0))
-        ran = asyncio.Event()
-
-        def look(*args: Any) -> list[np.ndarray]:
-            loop.call_soon_threadsafe(asked.cancel)
-            while not asked.done():
-                time.sleep(0.001)
-            lease.release()
-            held_while_it_ran.append(lease.held[0])
-            loop.call_soon_threadsafe(ran.set)
-            return run(*args)
-
-        model.run = look  # type: ignore[assignment, method-assign]
-        with pytest.raises(asyncio.CancelledError):
-            await asked
-        await asyncio.wait_for(ran.wait(), 30)
-        while lease.held[0]:
-            await asyncio.sleep(0.001)
-
-    asyncio.run(asyncio.wait_for(all_go(), 60))
-    assert held_while_it_ran == [1]

@@ -198,3 +198,44 @@ def test_a_real_model_answers_by_a_plan(toy_manager: Manager) -> None:
         answer = plan.answer(servable, as_content=False)
     assert answer is not None
     assert list(parsed(answer).outputs["y"].float_val) == [3.5, 4.0]
+
+
+def _texts(*values: bytes) -> np.ndarray:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+@pytest.mark.parametrize("as_content", [False, True])
+def test_outputs_whose_length_depends_on_their_values_are_answered_as_they_are(as_content: bool) -> None:
+    servable, plans = Echo("x", "classes"), Plans()
+    raw = request_of({"x": np.float32([1]), "classes": _texts(b"")})
+    learn(plans, raw, servable)
+    plan = plans.find(raw)
+    assert plan is not None
+    for n in (*range(300), 0, 299, 7):
+        outputs = {"x": np.int64([n]), "classes": _texts(b"%d" % n, b"\xff" * n)}
+        servable.run = lambda _, feeds, fetches, outputs=outputs: [outputs[key] for key in fetches]  # type: ignore[method-assign, misc]
+        answer = plan.answer(servable, as_content=as_content)
+        assert answer is not None
+        for key, output in outputs.items():
+            wanted = tensor_pb2.TensorProto()
+            fill_tensor(wanted, output, as_content)
+            assert parsed(answer).outputs[key] == wanted
+
+
+def test_what_is_kept_of_answers_is_bounded() -> None:
+    servable, plans = Echo("x"), Plans()
+    raw = request_of({"x": np.float32([1])})
+    learn(plans, raw, servable)
+    plan = plans.find(raw)
+    assert plan is not None
+    for n in range(1000):
+        for output in (_texts(b"%d" % n), _texts(b"x" * 5000)):
+            servable.run = lambda *_, output=output: [output]  # type: ignore[method-assign, misc]
+            assert plan.answer(servable, as_content=False) is not None
+    binding = plan.plan.binding(servable)
+    assert binding is not None and binding.answer is not None
+    (slot,) = binding.answer.slots
+    assert len(slot.entries) == 256
+    assert max(map(len, slot.entries.values())) < 100

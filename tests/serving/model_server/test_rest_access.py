@@ -162,6 +162,22 @@ def test_what_is_noted_is_unpacked(toy_manager: Manager) -> None:
     assert hooks.exchanges[0].request == ROW
 
 
+def test_what_was_read_and_answered_is_handed_on_so_that_nobody_reads_it_again(toy_manager: Manager) -> None:
+    hooks = Recorder()
+    calls = RestCalls(toy_manager, hooks=hooks)
+    calls.predict(b'{"instances": [2.0, 3.0]}')
+    tensors = hooks.exchanges[0].tensors
+    assert tensors is not None
+    assert [array.tolist() for array in tensors.inputs.values()] == [[2.0, 3.0]]
+    assert json.loads(hooks.exchanges[0].response)["predictions"] == [
+        output for array in tensors.outputs.values() for output in array.tolist()
+    ]
+    # A queue is bounded by the bodies' bytes.
+    calls.predict(b'{"instances": [2.0]' + b" " * 70_000 + b"}")
+    assert hooks.exchanges[1].code == Code.OK
+    assert hooks.exchanges[1].tensors is None
+
+
 @pytest.mark.parametrize(
     ("body", "code", "version", "message"),
     [

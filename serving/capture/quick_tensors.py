@@ -7,6 +7,7 @@ arrays it is several times faster for a few rows, and it runs beside the server,
 from __future__ import annotations
 
 import functools
+import math
 import struct
 from collections.abc import Mapping
 from itertools import chain
@@ -49,9 +50,7 @@ def tensor_map(field: int, value: Any, tensors: Mapping[str, Any], by_row: bool)
     for name, info in tensors.items():
         if name not in columns or (tensor := _tensor(columns[name], info.dtype)) is None:
             return None
-        key = _key(name)
-        length = varint(len(tensor))
-        parts += (_start(field), varint(len(key) + 1 + len(length) + len(tensor)), key, b"\x12", length, tensor)
+        parts.append(_entry(field, name, tensor))
     return b"".join(parts)
 
 
@@ -64,11 +63,27 @@ def array_map(field: int, arrays: Mapping[str, np.ndarray]) -> bytes:
     """
     parts: list[bytes] = []
     for name, array in arrays.items():
-        tensor = tensor_bytes(array, as_content=not array.dtype.hasobject)
-        key = _key(name)
-        length = varint(len(tensor))
-        parts += (_start(field), varint(len(key) + 1 + len(length) + len(tensor)), key, b"\x12", length, tensor)
+        if array.dtype.hasobject:
+            parts.append(_entry(field, name, tensor_bytes(array)))
+        else:
+            parts += (_start_of_numbers(field, name, array.dtype, array.shape), array.tobytes())
     return b"".join(parts)
+
+
+@functools.lru_cache(maxsize=4096)
+def _start_of_numbers(field: int, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """Returns what comes before the bytes of an array in a map of tensors."""
+    import numpy as np
+
+    entry = _entry(field, name, tensor_bytes(np.zeros(shape, dtype), as_content=True))
+    return entry[: len(entry) - dtype.itemsize * math.prod(shape)]
+
+
+def _entry(field: int, name: str, tensor: bytes) -> bytes:
+    key = _key(name)
+    length = varint(len(tensor))
+    size = varint(len(key) + 1 + len(length) + len(tensor))
+    return b"".join((_start(field), size, key, b"\x12", length, tensor))
 
 
 def _columns(value: Any, tensors: Mapping[str, Any], by_row: bool) -> Mapping[str, Any] | None:

@@ -24,7 +24,7 @@ _NEWEST = 0.1
 _LONG_SECONDS = SLOW_SECONDS / 2
 _SLIPS = 3
 _GOOD = 0.1
-_TRIED_AGAIN = 1000
+_TRIED_AGAIN = 100
 
 _T = TypeVar("_T")
 
@@ -116,7 +116,7 @@ class Room:
         if count > 1 and seconds > _LONG_SECONDS:
             self._slips += 1
             if self._slips >= _SLIPS:
-                self.most, self._slips, self._good = count // 2, 0.0, 0
+                self.most, self._slips, self._good = max(self.most // 2, 1), 0.0, 0
             return
         self._slips = max(self._slips - _GOOD, 0.0)
         if self.most < MAX_REQUESTS:

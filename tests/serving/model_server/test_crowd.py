@@ -90,12 +90,19 @@ def test_the_gap_follows_the_runs_up_to_a_bound() -> None:
 
 def test_many_that_keep_the_loop_for_long_get_less_room() -> None:
     room = Room()
-    for _ in range(3):
+    for _ in range(6):
         room.ran(20, 0.02)
-    assert room.most == 10
-    for _ in range(1000):
+    assert room.most == MAX_REQUESTS // 4
+    for _ in range(100):
         room.ran(10, 0.001)
-    assert room.most == 20
+    assert room.most == MAX_REQUESTS // 2
+
+
+def test_slow_batches_of_a_few_do_not_say_that_even_fewer_are_better() -> None:
+    room = Room()
+    for _ in range(3):
+        room.ran(2, 0.02)
+    assert room.most == MAX_REQUESTS // 2
 
 
 def test_a_slip_now_and_then_changes_nothing() -> None:

@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "predict": "Predict rows with the served model of a line.",
     "schema": "Show and accept what changed in the data's schema.",
     "config": "Show a line's config with every default filled in.",
+    "compile": "Write a line as a pipeline spec for Kubeflow or Vertex AI.",
     "doctor": "Check whether this machine can run Conveyor.",
 }
 

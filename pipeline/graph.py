@@ -18,6 +18,7 @@ def create_pipeline(
     *,
     beam_args: list[str] | None = None,
     secrets: Mapping[str, str] | None = None,
+    resolvers: bool = True,
 ) -> Any:
     """Returns the TFX pipeline of a line. Does no I/O.
 
@@ -27,6 +28,7 @@ def create_pipeline(
         state: where artifacts and ML Metadata are kept.
         beam_args: options for the components that use Beam.
         secrets: dotted config key to secret.
+        resolvers: whether the engine runs resolver strategies of ours; otherwise components do their work.
     """
     from tfx.orchestration.pipeline import Pipeline
 
@@ -36,7 +38,7 @@ def create_pipeline(
 
     ingest = ingest_stage(line, inputs, state)
     training = training_stage(line, inputs, state, ingest)
-    release = release_stage(line, inputs, state, ingest, training)
+    release = release_stage(line, inputs, state, ingest, training, resolvers=resolvers)
     return Pipeline(
         pipeline_name=line.name,
         pipeline_root=str(state.pipeline_root),

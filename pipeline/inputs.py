@@ -28,6 +28,7 @@ ENTRY_MODULES: dict[str, tuple[str, ...]] = {
     "Transform": ("components.transform.executor", "components.transform.preprocessing"),
     "Tuner": ("components.tuner.executor", "components.tuner.tune"),
     "Trainer": ("components.trainer.run",),
+    "baseline": ("components.baseline.executor",),
     "Evaluator": ("components.evaluator.executor", "components.evaluator.eval_config"),
     "InfraValidator": ("components.infra_validator.executor", "components.infra_validator.probe"),
     "Pusher": ("components.pusher.executor",),
@@ -44,6 +45,7 @@ class RunInputs:
         schema_file: the curated schema, absolute.
         schema_digest: SHA-256 of the curated schema's bytes, or an empty string when there is no such file.
         code_digests: node id to code digest.
+        schema_text: the curated schema itself, for steps that do not see its file.
         warm_start: folder and model digest of the model now served, for a line that starts its training from it.
     """
 
@@ -52,6 +54,7 @@ class RunInputs:
     schema_file: Path
     schema_digest: str
     code_digests: dict[str, str]
+    schema_text: str | None = None
     warm_start: tuple[str, str] | None = None
 
     @property

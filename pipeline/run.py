@@ -26,27 +26,13 @@ from pipeline.metadata_server import check_metadata_server
 from pipeline.outcome import read_outcome
 from pipeline.record import RunRecord
 from pipeline.runner import run_dag
-from pipeline.state import State
+from pipeline.state import State, write_json
 from pipeline.unchanged import inputs_digest, repeat_of, take_over
 from pipeline.verdict import Verdict, verdict_of_error
 from schema.base import sha256_json
 from schema.errors import UsageError
 from schema.loading import LoadedLine
-
-NODES = (
-    "SpanExampleGen",
-    "SpanStatisticsGen",
-    "CuratedSchemaGen",
-    "SpanExampleValidator",
-    "DataGate",
-    "Transform",
-    "Tuner",
-    "Trainer",
-    "baseline",
-    "Evaluator",
-    "InfraValidator",
-    "Pusher",
-)
+from schema.orchestration import NODES
 
 Observer = Callable[[RunRecord], None]
 
@@ -59,11 +45,14 @@ class RunOptions:
         span: `all`, `latest`, or the newest span of the window by number or label.
         until: the last node wanted, or None for all.
         wait_seconds: how long to wait for another run of the line; 0 refuses at once.
+        as_compiled: carry out the pipeline spec that `conveyor compile` would write, a process a step, instead of the
+            local DAG; every step is done anew.
     """
 
     span: str = "all"
     until: str | None = None
     wait_seconds: float = 0.0
+    as_compiled: bool = False
 
 
 def run_line(loaded: LoadedLine, state: State, options: RunOptions, observe: Observer) -> RunRecord:
@@ -82,11 +71,13 @@ def run_line(loaded: LoadedLine, state: State, options: RunOptions, observe: Obs
     """
     if options.until is not None and options.until not in NODES:
         raise UsageError(f"--until must be one of {', '.join(NODES)}. Got {options.until!r} instead")
+    if options.until is not None and options.as_compiled:
+        raise UsageError("--until must not be given with --as-compiled: a compiled pipeline runs as a whole")
     with state.locked(wait_seconds=options.wait_seconds):
         inputs = resolve_inputs(loaded, state, span=options.span)
         run = _new_record(loaded, inputs)
         started = time.monotonic()
-        earlier = None if options.until else repeat_of(state, run.inputs_digest)
+        earlier = None if options.until or options.as_compiled else repeat_of(state, run.inputs_digest)
         if earlier is not None:
             take_over(run, earlier)
         else:
@@ -131,15 +122,18 @@ def _carry_out(
 
             connection = metadata_connection_config(loaded.line.metadata, state, loaded.secrets)
             check_metadata_server(connection, ", ".join(map(str, loaded.files)))
-        # The probe's import of TensorFlow goes on beside ours.
-        with standing_by() if validates else contextlib.nullcontext():
-            from pipeline.graph import create_pipeline
+        if options.as_compiled:
+            _execute_compiled(loaded, state, inputs, run, listener)
+        else:
+            # The probe's import of TensorFlow goes on beside ours.
+            with standing_by() if validates else contextlib.nullcontext():
+                from pipeline.graph import create_pipeline
 
-            input_bytes = sum(file.bytes for span in inputs.window.spans for file in span.files)
-            setup_file = Path(__file__).resolve().parent.parent / "setup.py"
-            args = beam_pipeline_args(loaded.line.beam, input_bytes, setup_file)
-            pipeline = create_pipeline(loaded.line, inputs, state, beam_args=args, secrets=loaded.secrets)
-            run_dag(pipeline, run.run_id, listener, until=options.until)
+                input_bytes = sum(file.bytes for span in inputs.window.spans for file in span.files)
+                setup_file = Path(__file__).resolve().parent.parent / "setup.py"
+                args = beam_pipeline_args(loaded.line.beam, input_bytes, setup_file)
+                pipeline = create_pipeline(loaded.line, inputs, state, beam_args=args, secrets=loaded.secrets)
+                run_dag(pipeline, run.run_id, listener, until=options.until)
         if options.until is not None:
             return Verdict("stopped")
         verdict, run.slices = read_outcome(
@@ -151,6 +145,21 @@ def _carry_out(
     except Exception as error:
         logging.getLogger(__name__).exception("run %s failed", run.run_id)
         return verdict_of_error(error)
+
+
+def _execute_compiled(
+    loaded: LoadedLine, state: State, inputs: RunInputs, run: RunRecord, listener: Callable[[NodeEvent], None]
+) -> None:
+    from pipeline.compiled.execution import execute
+    from pipeline.compiled.job import Place, compile_job
+
+    image = loaded.line.orchestration.image or "this installation"
+    job = compile_job(loaded, inputs, Place(image, str(state.compiled_root), state.root))
+    folder = records.run_folder(state, run.run_id)
+    write_json(folder / "pipeline_job.json", job)
+    # From the file, so that nothing is used that the JSON does not say.
+    written = json.loads((folder / "pipeline_job.json").read_text(encoding="utf-8"))
+    execute(written, run.run_id, listener, log=folder / "steps.txt")
 
 
 class _Listener:

@@ -41,7 +41,7 @@ def run_dag(pipeline: Any, run_id: str, listener: Listener, *, until: str | None
         listener(event)
 
     try:
-        with listening(run_id, record), _beam_stays_here():
+        with listening(run_id, record), beam_stays_here():
             ObservedBeamDagRunner().run_with_ir(ir)
     except Exception:
         if failures:
@@ -50,7 +50,7 @@ def run_dag(pipeline: Any, run_id: str, listener: Listener, *, until: str | None
 
 
 @contextlib.contextmanager
-def _beam_stays_here() -> Iterator[None]:
+def beam_stays_here() -> Iterator[None]:
     """Runs a block whose Beam pipelines, unless they say otherwise, take our runner and no flags of ours."""
     from apache_beam.options.pipeline_options import StandardOptions
 

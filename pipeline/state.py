@@ -53,6 +53,11 @@ class State:
         return self.root / "pipeline_root"
 
     @property
+    def compiled_root(self) -> Path:
+        """Artifacts of runs as compiled."""
+        return self.root / "compiled_root"
+
+    @property
     def metadata_db(self) -> Path:
         """ML Metadata's SQLite file."""
         return self.root / "metadata.sqlite"

@@ -22,11 +22,11 @@ def inputs_digest(line: Line, inputs: RunInputs) -> str:
     """Returns the SHA-256 over all that the graph of a run is made of.
 
     The model that a warm start begins with is left out: it is the one that the run is to replace, and so another one
-    as soon as the run has pushed. So is how the model is served, which no node sees.
+    as soon as the run has pushed. So is how the model is served and where else the line can run, which no node sees.
     """
     return sha256_json(
         {
-            "config": line.model_dump(mode="json", by_alias=True, exclude={"serving"}),
+            "config": line.model_dump(mode="json", by_alias=True, exclude={"serving", "orchestration"}),
             "window": inputs.window.model_dump(mode="json"),
             "column_types": inputs.column_types,
             "schema_file": str(inputs.schema_file),

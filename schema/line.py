@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from schema.base import Section
 from schema.features import TransformConfig
 from schema.ingest import ExamplesConfig, Label, SchemaConfig, ValidationConfig
+from schema.orchestration import OrchestrationConfig
 from schema.release import (
     BeamConfig,
     EvaluatorConfig,
@@ -58,6 +59,8 @@ class Line(Section):
     """Beam: how the data-parallel components run."""
     metadata: MetadataConfig = Field(default_factory=MetadataConfig)
     """ML Metadata: where the record of runs is kept."""
+    orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)
+    """Kubeflow Pipelines or Vertex AI Pipelines: what the pipeline spec says."""
     seed: int = Field(default=42, ge=0, lt=2**31)
     """Seeds every random choice. With the same seed, data, code and config the model is the same."""
 

@@ -16,6 +16,7 @@ class CuratedSchemaGenSpec(types.ComponentSpec):
         "config": component_spec.ExecutionParameter(type=str),
         "schema_file": component_spec.ExecutionParameter(type=str),
         "schema_digest": component_spec.ExecutionParameter(type=str),
+        "schema_text": component_spec.ExecutionParameter(type=str, optional=True),
         "code_digest": component_spec.ExecutionParameter(type=str),
         "state_dir": component_spec.ExecutionParameter(type=str),
     }
@@ -42,6 +43,7 @@ class CuratedSchemaGen(base_component.BaseComponent):
         code_digest: str,
         schema_file: str = "",
         schema_digest: str = "",
+        schema_text: str | None = None,
     ) -> None:
         """Wires the component.
 
@@ -53,6 +55,7 @@ class CuratedSchemaGen(base_component.BaseComponent):
             code_digest: changes when the sources of this component change.
             schema_file: path of the curated schema. It need not exist.
             schema_digest: digest of that file's content (empty when it does not exist), so that an edit is noticed.
+            schema_text: that file's content, for an executor that does not see the file; without it, the file is read.
         """
         super().__init__(
             spec=CuratedSchemaGenSpec(
@@ -60,6 +63,7 @@ class CuratedSchemaGen(base_component.BaseComponent):
                 config=config,
                 schema_file=schema_file,
                 schema_digest=schema_digest,
+                schema_text=schema_text,
                 code_digest=code_digest,
                 state_dir=state_dir,
                 schema=types.Channel(type=standard_artifacts.Schema),

@@ -32,8 +32,10 @@ class Executor(base_executor.BaseExecutor):
         label, columns = config["label"]["name"], config.get("examples", {}).get("columns", {})
         file = exec_properties.get("schema_file") or ""
         (output,) = output_dict["schema"]
-        if file and os.path.exists(file):
+        text = exec_properties.get("schema_text")
+        if text is None and file and os.path.exists(file):
             text = Path(file).read_text(encoding="utf-8")
+        if text is not None:
             schema = curated.parse_schema(text, file)
             curated.check_line(schema, text, file, label, columns)
             source = "curated"

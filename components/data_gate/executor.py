@@ -87,10 +87,14 @@ class Executor(base_executor.BaseExecutor):
         if rejected:
             raise DataRejected(rejected[0], hint=rejected[1])
         report.write(document, Path(gate.uri) / artifact.REPORT_FILE)
-        gate.verdict = document["verdict"]
-        gate.warnings = sum(decision.action == "warn" for decision in decisions)
-        gate.quarantined_rows = sum(len(rows) for span in spans if span.used for rows in span.keep_out.values())
-        gate.quarantined_spans = sum(not span.used for span in spans)
+        gate.set_string_custom_property("verdict", document["verdict"])
+        counts = {
+            "warnings": sum(decision.action == "warn" for decision in decisions),
+            "quarantined_rows": sum(len(rows) for span in spans if span.used for rows in span.keep_out.values()),
+            "quarantined_spans": sum(not span.used for span in spans),
+        }
+        for name, count in counts.items():
+            gate.set_int_custom_property(name, count)
 
     def _judge(self, input_dict: dict[str, list[types.Artifact]], policies: dict[str, str]) -> list[_Span]:
         schema = read_schema(input_dict["schema"][0])

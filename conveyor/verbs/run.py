@@ -18,14 +18,25 @@ from conveyor.output import console, print_json
 @click.option(
     "--wait", default=0.0, metavar="SECONDS", help="Wait for another run of the line; default: refuse at once."
 )
+@click.option(
+    "--as-compiled", is_flag=True, help="Carry out what `conveyor compile` writes: each step a process of its own."
+)
 @json_option
-def command(line: str, environment: str | None, span: str, until: str | None, wait: float, as_json: bool) -> int:
+def command(
+    line: str,
+    environment: str | None,
+    span: str,
+    until: str | None,
+    wait: float,
+    as_compiled: bool,
+    as_json: bool,
+) -> int:
     """Run LINE: from its data to a blessed, pushed model."""
     loaded, state = open_line(line, environment)
     from conveyor.progress import Progress
     from pipeline.run import NODES, RunOptions, run_line
 
-    options = RunOptions(span=span, until=until, wait_seconds=wait)
+    options = RunOptions(span=span, until=until, wait_seconds=wait, as_compiled=as_compiled)
     screen = Console(file=_Stderr(), highlight=False) if as_json else console()  # type: ignore[arg-type]
     with Progress(screen, NODES) as progress:
         run = run_line(loaded, state, options, progress)

@@ -54,6 +54,7 @@ def ingest_stage(line: Line, inputs: RunInputs, state: State) -> IngestStage:
         config=section_json(line, "label", "examples.columns", "validation.drift_comparator"),
         schema_file=str(inputs.schema_file),
         schema_digest=inputs.schema_digest,
+        schema_text=inputs.schema_text,
         code_digest=digests["CuratedSchemaGen"],
         state_dir=state_dir,
     )

@@ -9,6 +9,7 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
+from components.baseline.component import ServedModel
 from components.baseline.strategy import ServedModelStrategy
 from components.evaluator.component import line_evaluator
 from components.infra_validator.component import InfraValidator
@@ -29,15 +30,19 @@ class ReleaseStage:
 
 
 def release_stage(
-    line: Line, inputs: RunInputs, state: State, ingest: IngestStage, training: TrainingStage
+    line: Line, inputs: RunInputs, state: State, ingest: IngestStage, training: TrainingStage, *, resolvers: bool = True
 ) -> ReleaseStage:
-    """Returns the baseline's Resolver, Evaluator, InfraValidator and Pusher, wired."""
+    """Returns the baseline, Evaluator, InfraValidator and Pusher, wired; see `create_pipeline` for `resolvers`."""
     digests = inputs.code_digests
-    baseline = Resolver(
-        strategy_class=ServedModelStrategy,
-        config={"ledger": str(state.ledger)},
-        model=Channel(type=standard_artifacts.Model),
-        candidate=training.model,
+    baseline: Any = (
+        Resolver(
+            strategy_class=ServedModelStrategy,
+            config={"ledger": str(state.ledger)},
+            model=Channel(type=standard_artifacts.Model),
+            candidate=training.model,
+        )
+        if resolvers
+        else ServedModel(candidate=training.model, ledger=str(state.ledger), code_digest=digests["baseline"])
     ).with_id("baseline")
     evaluator = line_evaluator(
         line,

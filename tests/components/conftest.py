@@ -155,7 +155,7 @@ class Checks:
         statistics = self.statistics(examples)
         schema = self.schema(statistics, label, str(file))
         window = new_artifact(standard_artifacts.Examples, self.root / "window")
-        result = new_artifact(DataGateResult, self.root / "gate")
+        result = self.gate_result = new_artifact(DataGateResult, self.root / "gate")
         Executor(Executor.Context(pipeline_run_id=run_id)).Do(
             {
                 "input_examples": examples,

@@ -214,6 +214,19 @@ def test_missing_rows_cannot_be_told_when_some_may_be_missing(write_spans, check
 
 
 def test_the_gate_says_what_it_found_as_properties(write_spans, checks) -> None:
+    rows = [*_rows(8), *[{"label": 1, "pay": "Cash"}] * 8]
+    checks.gate(write_spans(_spans(train=rows)), SCHEMA, {"low_presence": "warn"})
+    properties = checks.gate_result.mlmd_artifact.custom_properties
+    assert properties["verdict"].string_value == "warned"
+    assert properties["warnings"].int_value > 0
+    assert (properties["quarantined_rows"].int_value, properties["quarantined_spans"].int_value) == (0, 0)
+
+
+def test_its_type_is_one_that_kubeflow_takes_and_a_step_finds() -> None:
+    from tfx.orchestration.kubeflow.v2 import compiler_utils
+    from tfx.utils import import_utils
+
     from components.data_gate.artifact import DataGateResult
 
-    assert set(DataGateResult.PROPERTIES) == {"verdict", "warnings", "quarantined_rows", "quarantined_spans"}
+    assert "title: components.DataGateResult" in compiler_utils.get_artifact_schema(DataGateResult)
+    assert import_utils.import_class_by_path(DataGateResult.TYPE_NAME) is DataGateResult

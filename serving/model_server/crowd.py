@@ -17,7 +17,9 @@ _GAP_RUNS = 3
 # When the loop's thread works for more than this share of the time, it is to save on runs.
 _BUSY = 0.5
 _WINDOW_SECONDS = 0.1
+# In batches.
 _COUNTED_AGAIN = 32
+_ALONE_COUNTED_AGAIN = 256
 _NEWEST = 0.1
 
 # A batch of several is to keep the loop no longer. On a busy machine some do: a tenth of them may.
@@ -51,6 +53,7 @@ class Crowd:
         self._run_seconds = 0.0
         self._expected = 1
         self._until_counted = 0
+        self._interval = _COUNTED_AGAIN
 
     @property
     def gap(self) -> float:
@@ -88,7 +91,10 @@ class Crowd:
         else:
             # One who is late is not gone.
             self._expected = max(waiting, self._expected * 3 // 4)
-            self._until_counted = _COUNTED_AGAIN
+            # Who is alone is not to wait for nobody so often that it shows.
+            alone = self._expected == 1
+            self._interval = min(2 * self._interval, _ALONE_COUNTED_AGAIN) if alone else _COUNTED_AGAIN
+            self._until_counted = self._interval
 
 
 class Room:

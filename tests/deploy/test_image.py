@@ -161,6 +161,8 @@ def test_lint() -> None:
 
 @pytest.mark.slow
 def test_a_step_of_kubeflow_or_vertex_can_start() -> None:
-    pytest.importorskip("kfp.pipeline_spec", reason="kfp-pipeline-spec is in no lock, and Kubeflow's steps import it")
-    printed = output(sys.executable, "-m", "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor", "--help")
-    assert "--json_serialized_invocation_args" in printed
+    from pipeline.compiled.job import COMMAND
+
+    assert COMMAND[0] == "python"
+    assert "--json_serialized_invocation_args" in output(sys.executable, *COMMAND[1:], "--help")
+    assert output(sys.executable, "-c", "from kfp.pipeline_spec import pipeline_spec_pb2; print('found')") == "found\n"

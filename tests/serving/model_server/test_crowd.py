@@ -61,6 +61,20 @@ def test_they_are_counted_again_after_some_batches() -> None:
     assert [crowd.is_there(waiting) for waiting in (4, 8, 9)] == [False, False, True]
 
 
+def test_one_that_is_always_alone_is_seldom_made_to_wait() -> None:
+    crowd = Crowd()
+    waits = 0
+    for _ in range(10_000):
+        waits += not crowd.is_there(1)
+        crowd.begins(1)
+    assert waits < 50
+    # Until others come.
+    while crowd.is_there(1):
+        crowd.begins(1)
+    crowd.begins(16)
+    assert [crowd.is_there(15), crowd.is_there(16)] == [False, True]
+
+
 def test_one_who_is_late_is_still_expected_and_those_who_left_are_forgotten() -> None:
     crowd = Crowd()
     crowd.begins(16)

@@ -50,6 +50,7 @@ def census_rows(count: int) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 def test_taxi_payment(tmp_path: Path) -> None:
     write_csv(tmp_path / "trips.csv", [r for r in taxi_rows() if int(r["trip_start_timestamp"]) < YEAR_2014])
     over = {

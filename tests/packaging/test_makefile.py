@@ -40,8 +40,8 @@ def test_no_target_can_be_hidden_by_a_file() -> None:
     [
         (["run"], "conveyor run taxi"),
         (["run", "LINE=census", "ARGS=--json"], "conveyor run census --json"),
-        (["test"], '-m pytest -n 2 --dist loadfile -m "not slow"'),
-        (["test-all"], "-m pytest -n 2 --dist loadfile"),
+        (["test"], '-m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"'),
+        (["test-all"], "-m pytest -n 2 --dist loadfile --no-loadscope-reorder"),
         (["bench"], "python -m benchmarks"),
         (["bench-serving"], "python -m benchmarks.serving"),
         (["lint"], "ruff check ."),

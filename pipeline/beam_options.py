@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pipeline.code_digest import PROJECT_ROOT
 from schema.errors import ConfigError
 from schema.release import BeamConfig
+
+SETUP_FILE = PROJECT_ROOT / "setup.py"
+"""By which a worker installs the project; there in a checkout only."""
 
 SHIPPING = ("--setup_file", "--sdk_container_image", "--worker_harness_container_image")
 """Options by which workers on other machines come to have Conveyor."""

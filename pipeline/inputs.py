@@ -58,6 +58,11 @@ class RunInputs:
     warm_start: tuple[str, str] | None = None
 
     @property
+    def input_bytes(self) -> int:
+        """The size of the window's files."""
+        return sum(file.bytes for span in self.window.spans for file in span.files)
+
+    @property
     def column_types_json(self) -> str:
         """The column types as canonical JSON."""
         return canonical_json(self.column_types)

@@ -11,12 +11,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from components.infra_validator.process import standing_by
 from pipeline import record as records
-from pipeline.beam_options import beam_pipeline_args
+from pipeline.beam_options import SETUP_FILE, beam_pipeline_args
 from pipeline.events import NodeEvent
 from pipeline.findings import describe_artifact, finding
 from pipeline.identity import new_run_id, provenance
@@ -129,9 +128,7 @@ def _carry_out(
             with standing_by() if validates else contextlib.nullcontext():
                 from pipeline.graph import create_pipeline
 
-                input_bytes = sum(file.bytes for span in inputs.window.spans for file in span.files)
-                setup_file = Path(__file__).resolve().parent.parent / "setup.py"
-                args = beam_pipeline_args(loaded.line.beam, input_bytes, setup_file)
+                args = beam_pipeline_args(loaded.line.beam, inputs.input_bytes, SETUP_FILE)
                 pipeline = create_pipeline(loaded.line, inputs, state, beam_args=args, secrets=loaded.secrets)
                 run_dag(pipeline, run.run_id, listener, until=options.until)
         if options.until is not None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from conveyor.options import json_option, line_argument, open_line
+
+if TYPE_CHECKING:
+    from schema.orchestration import Target
 
 
 @click.command(name="compile", short_help="Write a line as a pipeline spec for Kubeflow or Vertex AI.")
@@ -23,29 +27,25 @@ from conveyor.options import json_option, line_argument, open_line
     help="File to write. Default: LINE.json (vertex: a PipelineJob) or LINE.yaml (kubeflow: a PipelineSpec).",
 )
 @json_option
-def command(line: str, environment: str | None, target: str, span: str, output: Path | None, as_json: bool) -> int:
+def command(line: str, environment: str | None, target: Target, span: str, output: Path | None, as_json: bool) -> int:
     """Write LINE as a pipeline spec, as its `orchestration` section says.
 
     The window is the one that is there now, and the steps read its files at the same paths.
     """
     loaded, state = open_line(line, environment)
     from conveyor.output import console, print_json
-    from pipeline.compiled.job import Place
-    from schema.orchestration import Target
-
-    wanted: Target = "vertex" if target == "vertex" else "kubeflow"
-    place = Place.of(loaded, wanted, os.environ)
     from data.whole_file import replace_text
-    from pipeline.compiled.job import compile_job
+    from pipeline.compiled.job import Place, compile_job
     from pipeline.compiled.spec_file import spec_text
     from pipeline.inputs import resolve_inputs
     from pipeline.logs import quiet_to_file
 
+    place = Place.of(loaded, target, os.environ)
     inputs = resolve_inputs(loaded, state, span=span)
     with quiet_to_file(Path(os.devnull)):
         job = compile_job(loaded, inputs, place)
-    path = output or Path(f"{loaded.line.name}.{'json' if wanted == 'vertex' else 'yaml'}")
-    replace_text(path, spec_text(job, wanted))
+    path = output or Path(f"{loaded.line.name}.{'json' if target == 'vertex' else 'yaml'}")
+    replace_text(path, spec_text(job, target))
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
     if as_json:
         found = {"file": str(path), "target": target, "steps": sorted(tasks), "image": place.image}

@@ -135,9 +135,13 @@ class _Execution:
             "inputs": {"parameterValues": self._parameters(task), "artifacts": self._inputs(task)},
             "outputs": {"artifacts": outputs, "outputFile": f"{folder}/{OUTPUT_FILE}"},
         }
+        values = {
+            "": json.dumps(executor_input),
+            ".pipeline_job_name": self._run_id,
+            ".pipeline_task_name": name,
+        }
         command = [
-            self._filled(argument, name, executor_input)
-            for argument in (*container.get("command", []), *container.get("args", []))
+            _filled(argument, name, values) for argument in (*container.get("command", []), *container.get("args", []))
         ]
         here = Path(as_folder(folder, self._env))
         here.mkdir(parents=True, exist_ok=True)
@@ -198,20 +202,6 @@ class _Execution:
             for key, definition in definitions.items()
         }
 
-    def _filled(self, argument: str, name: str, executor_input: dict[str, Any]) -> str:
-        values = {
-            "": json.dumps(executor_input),
-            ".pipeline_job_name": self._run_id,
-            ".pipeline_task_name": name,
-        }
-
-        def fill(match: re.Match[str]) -> str:
-            if match[1] not in values:
-                raise StepFailed(f"{name}: the placeholder {match[0]} must be one of those that are known here")
-            return values[match[1]]
-
-        return _PLACEHOLDER.sub(fill, argument)
-
     def _made(self, outputs: Mapping[str, Any]) -> dict[str, list[Any]]:
         made: dict[str, list[Any]] = {}
         for key, value in outputs.items():
@@ -219,6 +209,17 @@ class _Execution:
             found = handover.take(Path(as_folder(told["uri"], self._env))) or []
             made[key] = [WrittenArtifact(artifact, _title(told["type"])) for artifact in found]
         return made
+
+
+def _filled(argument: str, name: str, values: Mapping[str, str]) -> str:
+    """Returns an argument of a task's command with its placeholders filled in."""
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise StepFailed(f"{name}: the placeholder {match[0]} must be one of those that are known here")
+        return values[match[1]]
+
+    return _PLACEHOLDER.sub(fill, argument)
 
 
 def _title(artifact_type: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.beam_options import beam_pipeline_args
+from pipeline.beam_options import SETUP_FILE, beam_pipeline_args
 from pipeline.compiled.places import as_folder
 from pipeline.inputs import RunInputs
 from pipeline.state import State
@@ -92,13 +92,11 @@ def compile_job(loaded: LoadedLine, inputs: RunInputs, place: Place) -> dict[str
     line = loaded.line
     if inputs.schema_digest:
         inputs = dataclasses.replace(inputs, schema_text=inputs.schema_file.read_text(encoding="utf-8"))
-    input_bytes = sum(file.bytes for span in inputs.window.spans for file in span.files)
-    setup_file = Path(__file__).resolve().parent.parent.parent / "setup.py"
     pipeline = create_pipeline(
         line,
         inputs,
         State(place.state, line.name),
-        beam_args=beam_pipeline_args(line.beam, input_bytes, setup_file),
+        beam_args=beam_pipeline_args(line.beam, inputs.input_bytes, SETUP_FILE),
         resolvers=False,
     )
     # A Path would have mangled its scheme.

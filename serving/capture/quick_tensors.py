@@ -50,7 +50,7 @@ def tensor_map(field: int, value: Any, tensors: Mapping[str, Any], by_row: bool)
     for name, info in tensors.items():
         if name not in columns or (tensor := _tensor(columns[name], info.dtype)) is None:
             return None
-        parts.append(_entry(field, name, tensor))
+        parts.append(map_entry(field, name, tensor))
     return b"".join(parts)
 
 
@@ -64,7 +64,7 @@ def array_map(field: int, arrays: Mapping[str, np.ndarray]) -> bytes:
     parts: list[bytes] = []
     for name, array in arrays.items():
         if array.dtype.hasobject:
-            parts.append(_entry(field, name, tensor_bytes(array)))
+            parts.append(map_entry(field, name, tensor_bytes(array)))
         else:
             parts += (_start_of_numbers(field, name, array.dtype, array.shape), array.tobytes())
     return b"".join(parts)
@@ -75,11 +75,18 @@ def _start_of_numbers(field: int, name: str, dtype: np.dtype, shape: tuple[int, 
     """Returns what comes before the bytes of an array in a map of tensors."""
     import numpy as np
 
-    entry = _entry(field, name, tensor_bytes(np.zeros(shape, dtype), as_content=True))
+    entry = map_entry(field, name, tensor_bytes(np.zeros(shape, dtype), as_content=True))
     return entry[: len(entry) - dtype.itemsize * math.prod(shape)]
 
 
-def _entry(field: int, name: str, tensor: bytes) -> bytes:
+def map_entry(field: int, name: str, tensor: bytes) -> bytes:
+    """Returns an entry of a map of tensors, serialized.
+
+    Args:
+        field: the map's number in its message.
+        name: the tensor's key.
+        tensor: the serialized tensor.
+    """
     key = _key(name)
     length = varint(len(tensor))
     size = varint(len(key) + 1 + len(length) + len(tensor))

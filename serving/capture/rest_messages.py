@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from serving import messages
-from serving.capture.quick_tensors import array_map, tensor_map
+from serving.capture.quick_tensors import array_map, map_entry, tensor_map
 from serving.model_server import json_document, json_examples, json_tensor
 from serving.model_server.errors import ServingError
 from serving.model_server.hooks import Exchange
@@ -135,10 +135,7 @@ def _tensors(field: int, document: dict[str, Any], tensors: Mapping[str, Any]) -
         if quick is not None:
             return quick
     _, arrays = json_tensor.tensors(document, tensors)
-    return b"".join(
-        delimited(field, delimited(1, key.encode()) + delimited(2, tensor_bytes(array)))
-        for key, array in arrays.items()
-    )
+    return b"".join(map_entry(field, key, tensor_bytes(array)) for key, array in arrays.items())
 
 
 def _classification(results: list[list[tuple[str, float]]]) -> bytes:

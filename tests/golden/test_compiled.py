@@ -13,10 +13,9 @@ from google.protobuf import json_format
 
 from pipeline.compiled.job import Place, compile_job
 from pipeline.compiled.spec_file import spec_text
-from pipeline.inputs import ENTRY_MODULES, RunInputs
 from schema.loading import LoadedLine, load_line
 from schema.orchestration import NODES, Target
-from tests.golden.test_dag import LINES, WINDOW
+from tests.golden.test_dag import LINES, run_inputs
 
 FOLDER = Path(__file__).parent / "compiled"
 OVERLAY = """\
@@ -39,14 +38,7 @@ def loaded(tmp_path: Path) -> LoadedLine:
 
 
 def compiled(loaded: LoadedLine, schema_file: Path, target: Target = "vertex") -> dict[str, Any]:
-    inputs = RunInputs(
-        window=WINDOW,
-        column_types={},
-        schema_file=schema_file,
-        schema_digest="11" * 32,
-        code_digests={node: f"code of {node}" for node in ENTRY_MODULES},
-    )
-    return compile_job(loaded, inputs, Place.of(loaded, target, {}))
+    return compile_job(loaded, run_inputs(schema_file), Place.of(loaded, target, {}))
 
 
 @pytest.fixture

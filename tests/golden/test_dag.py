@@ -32,6 +32,17 @@ WINDOW = Window.model_validate(
 )
 
 
+def run_inputs(schema_file: Path) -> RunInputs:
+    """Returns inputs of a run that are the same everywhere."""
+    return RunInputs(
+        window=WINDOW,
+        column_types={},
+        schema_file=schema_file,
+        schema_digest="11" * 32,
+        code_digests={node: f"code of {node}" for node in ENTRY_MODULES},
+    )
+
+
 def compiled(name: str) -> dict[str, Any]:
     """Returns what matters of a line's DAG: nodes in order, with type, inputs, outputs and exec properties.
 
@@ -40,13 +51,7 @@ def compiled(name: str) -> dict[str, Any]:
     from tfx.dsl.compiler.compiler import Compiler
 
     loaded = load_line(LINES[name], env={})
-    inputs = RunInputs(
-        window=WINDOW,
-        column_types={},
-        schema_file=Path("/lines/schema.pbtxt"),
-        schema_digest="11" * 32,
-        code_digests={node: f"code of {node}" for node in ENTRY_MODULES},
-    )
+    inputs = run_inputs(Path("/lines/schema.pbtxt"))
     ir = Compiler().compile(create_pipeline(loaded.line, inputs, State(Path("/state"), name)))
     nodes = {}
     for node in ir.nodes:

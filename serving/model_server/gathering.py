@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from serving.model_server.predict_frame import Frame, Values
     from serving.model_server.predict_plan import Binding, Planned
     from serving.model_server.servable import Servable
-    from serving.model_server.versions import Lease
 
 WAIT_SECONDS = 0.02
 """No request waits longer than this for others."""
@@ -80,12 +79,12 @@ class Gatherer:
         # Those with an output that has not a row each: every request of theirs runs alone.
         self._not_by_row: weakref.WeakSet[Servable] = weakref.WeakSet()
 
-    async def run(self, kind: Hashable, lease: Lease, planned: Planned, binding: Binding) -> Outputs | None:
+    async def run(self, kind: Hashable, servable: Servable, planned: Planned, binding: Binding) -> Outputs | None:
         """Runs a request together with others.
 
         Args:
             kind: what `Pace` knows it by.
-            lease: the caller's lease of the model, which it keeps until this is over.
+            servable: the model, of which the caller has a lease until this is over.
             planned: the request; its frame must be `by_row`.
             binding: what its plan comes to with the model.
 
@@ -93,7 +92,7 @@ class Gatherer:
             An array an output; None where the request must be run otherwise: its kind is not quick, or the model has
             failed (so that each request gets the error that is its own).
         """
-        servable, frame = lease.servable, planned.plan.frame
+        frame = planned.plan.frame
         if servable in self._not_by_row or not self._pace.is_quick(kind):
             return None
         loop = asyncio.get_running_loop()

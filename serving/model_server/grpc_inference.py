@@ -80,7 +80,7 @@ class InferenceCall(Call):
                 if service.check_rows is not None:
                     service.check_rows(plan.frame.rows)
                 started = time.perf_counter()
-                outputs = await service.gatherer.run(self._kind_of(servable, raw), lease, planned, binding)
+                outputs = await service.gatherer.run(self._kind_of(servable, raw), servable, planned, binding)
                 if outputs is None:
                     return None
                 self._version = servable.version

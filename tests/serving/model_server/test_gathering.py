@@ -48,13 +48,6 @@ class Summing(Doubling):
         return [feeds["x"].sum(keepdims=True).reshape(1)]
 
 
-class FakeLease:
-    """A lease, of which the gatherer wants the servable only."""
-
-    def __init__(self, servable: Any) -> None:
-        self.servable = servable
-
-
 @pytest.fixture
 def pace() -> Pace:
     pace = Pace()
@@ -72,9 +65,8 @@ def plan_of(rows: int) -> Plan:
 
 
 async def ask(gatherer: Gatherer, servable: Any, *values: float, kind: str = KIND) -> list[np.ndarray] | None:
-    lease: Any = FakeLease(servable)
     planned = Planned(plan_of(len(values)), [np.array(values, np.float32).tobytes()])
-    return await gatherer.run(kind, lease, planned, Binding(weakref.ref(lease.servable), SIGNATURE, ["y"]))
+    return await gatherer.run(kind, servable, planned, Binding(weakref.ref(servable), SIGNATURE, ["y"]))
 
 
 @pytest.fixture

@@ -56,7 +56,26 @@ def report(results: dict[str, Any]) -> str:
             parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in row["components"].items())
             figures = f"{row['seconds']:.1f} | {row['microseconds_a_row']} | {row['peak_mib']}"
             lines.append(f"| {int(count):,} | {figures} | {parts} |")
+    if "scaling" in results:
+        lines += scaling_table(results["scaling"], results["machine"]["cores"])
     return "\n".join(lines)
+
+
+def scaling_table(results: dict[str, Any], cores: int) -> list[str]:
+    """Returns rows a second and core of each component, a column a size."""
+    counts = sorted(results, key=int)
+    names = list(dict.fromkeys(name for count in counts for name in results[count]["components"]))
+    head = ["rows", *(f"{int(count):,}" for count in counts)]
+    lines = ["", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    whole = [f"{results[c]['seconds']} s, {results[c]['peak_mib']} MiB" for c in counts]
+    lines.append(f"| the run, and its largest process | {' | '.join(whole)} |")
+    for name in names:
+        cells = []
+        for count in counts:
+            seconds = results[count]["components"].get(name)
+            cells.append(f"{seconds:.1f} s: {int(count) / seconds / cores:,.0f}" if seconds else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
@@ -65,7 +84,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of the taxi scenarios")
     parser.add_argument("--census", type=Path, help="census.csv; without it that line is left out")
     parser.add_argument("--rows", type=int, nargs="*", default=[150_000, 1_500_000], help="sizes of the large tables")
-    parser.add_argument("--only", choices=["taxi", "census", "large"], action="append")
+    parser.add_argument("--scaling-rows", type=int, nargs="*", default=[10**5, 10**6, 10**7], help="sizes for scaling")
+    parser.add_argument("--whole-up-to", type=int, default=10**6, help="above, scaling goes as far as Transform")
+    parser.add_argument("--only", choices=["taxi", "census", "large", "scaling"], action="append")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
@@ -83,6 +104,8 @@ def main() -> None:
             results["census"] = scenarios.census(folder / "census", args.census, say)
         if "large" in wanted and args.rows:
             results["large"] = scenarios.large(folder / "large", args.rows, say)
+        if "scaling" in wanted:
+            results["scaling"] = scenarios.scaling(folder / "scaling", args.scaling_rows, args.whole_up_to, say)
     print(report(results))
     if args.output:
         args.output.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n", encoding="utf-8")

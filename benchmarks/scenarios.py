@@ -92,6 +92,52 @@ def large(folder: Path, counts: list[int], say: Say) -> dict[str, Any]:
     return results
 
 
+SHORT_TRAINING: dict[str, dict[str, Any]] = {
+    "tuner": {"max_trials": 1, "epochs": 1},
+    "trainer": {"epochs": 1},
+    "infra_validator": {"p99_latency_ms": 60_000.0},
+    "evaluator": {"thresholds": {}},
+}
+"""One epoch of one trial and one of the model: a time for a row and epoch, which a real run multiplies."""
+
+
+def scaling(folder: Path, counts: list[int], whole_up_to: int, say: Say) -> dict[str, Any]:
+    """Measures every component on resampled taxi trips, from an empty folder.
+
+    Args:
+        folder: where to work.
+        counts: how many rows.
+        whole_up_to: up to so many rows the whole line is run, above it as far as Transform.
+        say: is told what goes on.
+    """
+    results: dict[str, Any] = {}
+    for count in counts:
+        place = folder / str(count)
+        shutil.rmtree(place, ignore_errors=True)
+        say(f"writing {count:,} rows")
+        table = taxi_table.write(place / "trips.csv", count)
+        line = shipped_line(place, "taxi", examples={"input": str(table)}, **SHORT_TRAINING)
+        until = [] if count <= whole_up_to else ["--until", "Transform"]
+        say(f"conveyor run {' '.join(until)} on {count:,} rows")
+        cost = conveyor(place, "run", "run", str(line), *until, "--json")
+        text = (place / "run.log").read_text(encoding="utf-8", errors="replace")
+        record = json.JSONDecoder().raw_decode(text[text.index("{\n") :])[0]
+        results[str(count)] = {
+            "seconds": round(cost.seconds, 1),
+            "peak_mib": round(cost.peak_mib),
+            "input_mib": round(table.stat().st_size / 2**20),
+            "outcome": record["verdict"]["outcome"],
+            "components": {n["node"]: n["seconds"] for n in record["nodes"] if n["state"] == "done"},
+        }
+        if not until:
+            say(f"conveyor batch on {count:,} rows")
+            out = str(place / "predictions")
+            batch = conveyor(place, "batch", "batch", str(line), "--input", str(table), "--output", out, "--json")
+            results[str(count)]["components"]["conveyor batch (whole process)"] = round(batch.seconds, 1)
+        shutil.rmtree(place, ignore_errors=True)
+    return results
+
+
 def shipped_line(folder: Path, name: str, **sections: dict[str, Any]) -> Path:
     """Writes a line that comes with the project below a folder, with keys of some sections set otherwise."""
     config = yaml.safe_load((ROOT / "data" / name / "line.yaml").read_text(encoding="utf-8"))

@@ -16,8 +16,6 @@ from typing import Any
 
 from data.whole_file import replace_bytes, scratch_folder
 
-Noting = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 
 @contextlib.contextmanager
 def raised_here(folder: str | Path) -> Iterator[Noting]:
@@ -32,12 +30,27 @@ def raised_here(folder: str | Path) -> Iterator[Noting]:
     """
     with scratch_folder(Path(folder), "errors") as notes:
         try:
-            yield functools.partial(_Noting, notes)
+            yield Noting(notes)
         except Exception as wrapped:
             errors = [pickle.loads(note.read_bytes()) for note in sorted(notes.glob("*.pickle"))]
             if not errors:
                 raise
             raise min(errors, key=str) from wrapped
+
+
+class Noting:
+    """Wraps the functions that workers call.
+
+    Attributes:
+        folder: where a note of an error lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns the function that notes what it raises."""
+        return _Noting(self.folder, function)
 
 
 class _Noting:

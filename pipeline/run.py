@@ -16,6 +16,7 @@ from typing import Any
 from components.infra_validator.process import standing_by
 from pipeline import record as records
 from pipeline.beam_options import SETUP_FILE, beam_pipeline_args
+from pipeline.beam_runner import check_runner
 from pipeline.events import NodeEvent
 from pipeline.findings import describe_artifact, finding
 from pipeline.identity import new_run_id, provenance
@@ -115,12 +116,14 @@ def _carry_out(
 ) -> Verdict:
     listener = _Listener(state, run, observe)
     validates = options.until is None or NODES.index(options.until) >= NODES.index("InfraValidator")
+    where = ", ".join(map(str, loaded.files))
     try:
         if loaded.line.metadata.backend == "mysql":
             from pipeline.graph import metadata_connection_config
 
-            connection = metadata_connection_config(loaded.line.metadata, state, loaded.secrets)
-            check_metadata_server(connection, ", ".join(map(str, loaded.files)))
+            check_metadata_server(metadata_connection_config(loaded.line.metadata, state, loaded.secrets), where)
+        places = {"CONVEYOR_HOME": state.root, "examples.input": loaded.line.examples.input}
+        check_runner(loaded.line, places, where)
         if options.as_compiled:
             _execute_compiled(loaded, state, inputs, run, listener)
         else:

@@ -54,5 +54,13 @@ class ReleaseError(ConveyorError):
     """The release ledger or a pushed model does not allow what was asked."""
 
 
+class SubmissionError(ConveyorError):
+    """A service that a pipeline is submitted to cannot be reached, or refuses."""
+
+
 class MetadataError(ConveyorError):
     """ML Metadata cannot be reached or used."""
+
+
+class RunnerError(ConveyorError):
+    """The engine that Beam pipelines are handed to cannot be reached or used."""

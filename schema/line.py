@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from schema.base import Section
+from schema.beam import BeamConfig
 from schema.features import TransformConfig
 from schema.ingest import ExamplesConfig, Label, SchemaConfig, ValidationConfig
 from schema.orchestration import OrchestrationConfig
 from schema.release import (
-    BeamConfig,
     EvaluatorConfig,
     InfraValidatorConfig,
     MetadataConfig,

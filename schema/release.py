@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from schema.base import Section
+from schema.orchestration import check_project, check_region, check_url
 
 
 class ValueThreshold(Section):
@@ -103,6 +104,62 @@ class InfraValidatorConfig(Section):
     """After so long the validating process is taken for hung."""
 
 
+class VertexEndpointConfig(Section):
+    """A Vertex AI endpoint that serves what is pushed."""
+
+    endpoint: str
+    """The endpoint's id, e.g. `1234567890`."""
+    project: str
+    """Google Cloud project that it is in."""
+    region: str
+    """Region that it is in, e.g. `europe-west4`."""
+    serving_image: str
+    """Image that serves the model: one of Vertex AI's prebuilt containers for TensorFlow 2, e.g.
+    `europe-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest`."""
+    machine_type: str = "n1-standard-2"
+    """Machine type of each replica."""
+    min_replica_count: int = Field(default=1, ge=1)
+    """The least number of replicas."""
+    max_replica_count: int = Field(default=1, ge=1)
+    """The greatest number of replicas."""
+    api_endpoint: str | None = None
+    """URL of Vertex AI's API where it is not `https://REGION-aiplatform.googleapis.com`, as with Private Service
+    Connect."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9-]{1,63}", value):
+            raise ValueError(
+                f"must be an endpoint's id such as 1234567890, not its display name. Got {value!r} instead"
+            )
+        return value
+
+    @field_validator("project")
+    @classmethod
+    def _project(cls, value: str) -> str:
+        return check_project(value) or value
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        return check_region(value) or value
+
+    @field_validator("api_endpoint")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        return check_url(value)
+
+    @model_validator(mode="after")
+    def _replicas(self) -> VertexEndpointConfig:
+        if self.max_replica_count < self.min_replica_count:
+            raise ValueError(
+                f"max_replica_count must be at least min_replica_count, {self.min_replica_count}. "
+                f"Got {self.max_replica_count} instead"
+            )
+        return self
+
+
 class PusherConfig(Section):
     """Pusher: where blessed models go."""
 
@@ -110,20 +167,8 @@ class PusherConfig(Section):
     """The model base path that TensorFlow Serving reads; by default `serving_model/<line>` in the line's state."""
     keep_versions: int | None = Field(default=None, ge=2)
     """Keeps so many of the newest versions in the base path. By default all."""
-
-
-class BeamConfig(Section):
-    """Beam: how the data-parallel components run."""
-
-    direct_num_workers: int = Field(default=0, ge=0)
-    """Workers of the DirectRunner; 0 takes one a core when the input is large and one otherwise."""
-    direct_running_mode: Literal["auto", "in_memory", "multi_threading", "multi_processing"] = "auto"
-    """`auto` is in_memory for small inputs (new processes cost more than they save) and multi_processing above
-    `large_input_bytes`."""
-    large_input_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
-    """What `auto` takes for a large input."""
-    pipeline_args: tuple[str, ...] = ()
-    """Further options handed to Beam as they are."""
+    vertex_endpoint: VertexEndpointConfig | None = None
+    """Deploys what is pushed to a Vertex AI endpoint. The base path must be in a mounted bucket."""
 
 
 class MetadataConfig(Section):

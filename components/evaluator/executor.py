@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,10 @@ from absl import logging
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 
+from components.carried_files import Carried
 from components.evaluator.eval_config import BASELINE, CANDIDATE, EvaluationConfig
 from components.evaluator.results import Evaluation, read_evaluation
+from data.worker_errors import raised_here
 
 SPLIT = "eval"
 SHARD_BYTES = 32 * 1024 * 1024
@@ -60,15 +62,29 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             return
         import apache_beam as beam
 
-        with self._make_beam_pipeline() as pipeline:
+        reads = partial(_shard_and_models, tuple(models.values()))
+        writes = partial(_one_folder, directory)
+        with raised_here(directory) as noting, self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(shards)
                 | "Spread" >> beam.Reshuffle()
-                | "Evaluate" >> beam.Map(evaluate)
+                | "Evaluate" >> beam.Map(Carried(evaluate, reads, _nothing, noting))
                 | "Merge" >> beam.CombineGlobally(tfma_evaluation.merge_partials)
-                | "Write" >> beam.Map(write)
+                | "Write" >> beam.Map(Carried(write, _nothing, writes, noting))
             )
+
+
+def _shard_and_models(models: Sequence[str], shard: Sequence[str]) -> list[str]:
+    return [*shard, *models]
+
+
+def _one_folder(directory: str, whole: Any) -> list[str]:
+    return [directory]
+
+
+def _nothing(_: Any) -> list[str]:
+    return []
 
 
 def eval_shards(examples: Iterable[types.Artifact]) -> list[list[str]]:

@@ -58,6 +58,16 @@ class EncodeJob(Handover):
     split_by: tuple[str, ...]
     """Key columns of the split."""
 
+    @property
+    def reads(self) -> list[str]:
+        """The staging folder, and the entry if it is there already."""
+        return [self.folder, str(SpanStore(self.state_dir).entry(self.ingest_key))]
+
+    @property
+    def writes(self) -> list[str]:
+        """The entry that the job makes."""
+        return [str(SpanStore(self.state_dir).entry(self.ingest_key))]
+
 
 def encode_span(job: EncodeJob) -> None:
     """Makes the store's entry of a span: records of each split, quarantine and sidecar.

@@ -13,6 +13,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils
 
+from components.carried_files import Carried
 from components.span_example_gen.ingest import IngestRequest, ingest
 from components.span_example_gen.store import QUARANTINE, SpanStore
 from data.splits import split_names
@@ -74,12 +75,20 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             _ = (
                 pipeline
                 | "Jobs" >> beam.Create(list(jobs), reshuffle=True)
-                | "Run" >> beam.Map(noting(_call), function)
+                | "Run" >> beam.Map(Carried(_call, _reads, _writes, noting), function)
             )
 
 
 def _call(job: Any, function: Callable[[Any], Any]) -> None:
     function(job)
+
+
+def _reads(job: Any, function: Callable[[Any], Any]) -> Sequence[str]:
+    return job.reads
+
+
+def _writes(job: Any, function: Callable[[Any], Any]) -> Sequence[str]:
+    return job.writes
 
 
 def _span_artifact(template: types.Artifact, sidecar: dict[str, Any], splits: Sequence[str]) -> types.Artifact:

@@ -45,6 +45,16 @@ class StageJob(Handover):
     spans: tuple[int, ...]
     """The spans that are wanted."""
 
+    @property
+    def reads(self) -> list[str]:
+        """The files that the job reads."""
+        return [file.path for file in self.files]
+
+    @property
+    def writes(self) -> list[str]:
+        """The folder that the job fills."""
+        return [self.folder]
+
 
 @dataclass
 class StagedSpan:
@@ -189,7 +199,7 @@ class _RunWriter:
     def _flush(self) -> None:
         if not self._tables:
             return
-        table, spans = _unified(self._tables), np.concatenate(self._spans)
+        table, spans = unified(self._tables), np.concatenate(self._spans)
         self._tables, self._spans, self._bytes = [], [], 0
         order = np.argsort(spans, kind="stable")
         spans = spans[order]
@@ -219,7 +229,7 @@ def _profile(item: StagedSpan, part: pa.Table) -> None:
             item.profiles[name] = item.profiles.get(name, ColumnProfile()) + profile
 
 
-def _unified(tables: Sequence[pa.Table]) -> pa.Table:
+def unified(tables: Sequence[pa.Table]) -> pa.Table:
     """Concatenates tables whose columns may differ: an absent column is missing, types widen until they agree."""
     if all(table.schema.equals(tables[0].schema) for table in tables):
         return pa.concat_tables(tables)

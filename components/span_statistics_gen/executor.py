@@ -11,6 +11,7 @@ from typing import Any
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 
+from components.carried_files import Carried
 from components.span_statistics_gen import artifacts, records, statistics, store
 from data.worker_errors import raised_here
 
@@ -86,9 +87,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 pipeline
                 | "Shards" >> beam.Create(shards)
                 | "Spread" >> beam.Reshuffle()
-                | "Partial" >> beam.Map(noting(_partial))
+                | "Partial" >> beam.Map(Carried(_partial, _shard_files, _nothing, noting))
                 | "BySplit" >> beam.GroupByKey()
-                | "Merge" >> beam.MapTuple(noting(_merge))
+                | "Merge" >> beam.Map(Carried(_merge, _nothing, _target, noting))
             )
 
 
@@ -97,6 +98,19 @@ def _partial(shard: tuple[SplitJob, int, str]) -> tuple[str, tuple[int, statisti
     return job.target, (index, statistics.partial_statistics(statistics.decoded_batches([file])))
 
 
-def _merge(target: str, partials: Iterable[tuple[int, statistics.Partial]]) -> None:
+def _merge(split: tuple[str, Iterable[tuple[int, statistics.Partial]]]) -> None:
+    target, partials = split
     in_file_order = [partial for _, partial in sorted(partials, key=lambda item: item[0])]
     statistics.write_statistics(statistics.merged_statistics(in_file_order), Path(target))
+
+
+def _shard_files(shard: tuple[SplitJob, int, str]) -> list[str]:
+    return [shard[2]]
+
+
+def _target(split: tuple[str, Any]) -> list[str]:
+    return [split[0]]
+
+
+def _nothing(_: Any) -> list[str]:
+    return []

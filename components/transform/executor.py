@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
+from components.carried_files import Carried
 from components.transform.analysis import Analysis, merge_all
 from components.transform.choices import choose
 from components.transform.compile import compile_recipe
@@ -143,7 +146,8 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
                     pipeline
                     | "Spans" >> beam.Create(pending)
                     | "Spread" >> beam.Reshuffle()
-                    | "Analyze" >> beam.Map(noting(analyze_span), columns, capacity, folder)
+                    | "Analyze"
+                    >> beam.Map(Carried(analyze_span, _span_files, _analysis, noting), columns, capacity, folder)
                 )
         for span in pending:
             known[span.key] = read_analysis(analysis_path(folder, span))
@@ -185,11 +189,17 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
         return plan_of_graph(task.uri, label, served, task.analysis), fresh
 
     def _trace(self, function: str, custom_config: dict[str, Any], task: _Task) -> None:
-        """TFX's own executor, which traces a function without analyzers in place and reads no record."""
+        """TFX's own executor, which traces a function without analyzers in place and reads no record.
+
+        So its Beam pipeline, which writes the graph, runs right here: workers elsewhere would have nothing to do.
+        """
         from tfx.components.transform import executor
         from tfx.utils import json_utils
 
-        executor.Executor(self._context).Do(
+        context = copy.copy(self._context)
+        if context is not None:
+            context.beam_pipeline_args = []
+        executor.Executor(context).Do(
             task.input_dict,
             task.output_dict,
             {
@@ -199,6 +209,14 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
                 "splits_config": json.dumps({"analyze": ["train"], "transform": ["train"]}),
             },
         )
+
+
+def _span_files(span: SpanFiles, columns: Any, capacity: int, folder: str) -> Sequence[str]:
+    return span.paths
+
+
+def _analysis(span: SpanFiles, columns: Any, capacity: int, folder: str) -> Sequence[str]:
+    return [str(analysis_path(folder, span))]
 
 
 def _capacity(transform: TransformConfig) -> int:

@@ -176,6 +176,8 @@ def test_following_prints_a_document_a_line_until_interrupted(capture: Path) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background, a shell has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     try:
@@ -185,7 +187,7 @@ def test_following_prints_a_document_a_line_until_interrupted(capture: Path) -> 
             seen.append(json.loads(process.stdout.readline()))
     finally:
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=60)
     assert sorted(record["request_id"] for record in seen[:5]) == [f"id-00000{n}" for n in (0, 1, 1, 2, 3)]
     assert seen[5]["request_id"] == "id-000009"
     assert process.returncode == 0 and errors == ""

@@ -29,9 +29,11 @@ VERBS: dict[str, str] = {
     "rollback": "Put an earlier model version back.",
     "logs": "Show the captured requests and answers of a line.",
     "predict": "Predict rows with the served model of a line.",
+    "batch": "Predict a whole table or span with the live model, into files.",
     "schema": "Show and accept what changed in the data's schema.",
     "config": "Show a line's config with every default filled in.",
     "compile": "Write a line as a pipeline spec for Kubeflow or Vertex AI.",
+    "submit": "Hand a line to Vertex AI or Kubeflow Pipelines.",
     "doctor": "Check whether this machine can run Conveyor.",
 }
 

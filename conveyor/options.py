@@ -31,8 +31,13 @@ def json_option(function: F) -> F:
     )
 
 
-def open_line(line: str, environment: str | None) -> tuple[LoadedLine, State]:
+def open_line(line: str, environment: str | None, *, resolve_secrets: bool = True) -> tuple[LoadedLine, State]:
     """Returns a line's config and state.
+
+    Args:
+        line: what the user calls the line.
+        environment: the overlay to lay over it.
+        resolve_secrets: whether secrets are looked up.
 
     Raises:
         ConfigError: there is no such line, or its config is not valid.
@@ -41,7 +46,7 @@ def open_line(line: str, environment: str | None) -> tuple[LoadedLine, State]:
     from schema.loading import find_line, load_line
 
     cwd = Path.cwd()
-    loaded = load_line(find_line(line, cwd), environment=environment)
+    loaded = load_line(find_line(line, cwd), environment=environment, resolve_secrets=resolve_secrets)
     return loaded, State.locate(loaded.line.name, os.environ, cwd)
 
 

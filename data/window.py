@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import importlib.util
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -67,6 +68,47 @@ class Window(Handover):
     def from_json(cls, text: str) -> Window:
         """Returns the window that `to_json` wrote."""
         return cls.model_validate_json(text)
+
+
+class OpenWindow(Handover):
+    """A window that is found when it is needed: what `resolve_window` has to be told besides the `examples` section."""
+
+    base_dir: str
+    """The folder that relative paths of the line config start from."""
+    selection: str
+    """`all` or `latest`: the window ends at the newest span that is there by then."""
+
+    def to_json(self) -> str:
+        """Returns its canonical JSON."""
+        return self.canonical()
+
+    def resolve(self, config: ExamplesConfig) -> Window:
+        """Returns the window as it is now.
+
+        Args:
+            config: the `examples` section.
+
+        Raises:
+            SpanError: see `resolve_window`.
+            ConfigError: see `resolve_window`.
+        """
+        return resolve_window(config, Path(self.base_dir), self.selection)
+
+
+def window_of(text: str, config: ExamplesConfig) -> Window:
+    """Returns the window that a JSON text stands for, found now where it is an open one.
+
+    Args:
+        text: JSON of a Window or an OpenWindow.
+        config: the `examples` section.
+
+    Raises:
+        SpanError: an open window has no span, or a gap.
+        ConfigError: an open window's input cannot be found or understood.
+    """
+    if "spans" in json.loads(text):
+        return Window.from_json(text)
+    return OpenWindow.model_validate_json(text).resolve(config)
 
 
 def resolve_window(config: ExamplesConfig, base_dir: Path, selection: str = "all") -> Window:

@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 10.0
 _THIS_HOST = ("localhost", "127.0.0.1", "[::1]")
 
 
-def check_runner(line: Line, places: Mapping[str, str | Path], where: str) -> None:
+def check_runner(line: Line, places: Mapping[str, object], where: str) -> None:
     """Returns when the line's runner can be handed a pipeline, as far as can be seen from here.
 
     Args:
@@ -95,7 +95,7 @@ def _check_archive(section: str, path: str | None) -> None:
         )
 
 
-def _check_dataflow(line: Line, places: Mapping[str, str | Path]) -> None:
+def _check_dataflow(line: Line, places: Mapping[str, object]) -> None:
     """Its workers mount nothing: files come to them from the bucket (`components.carried_files`)."""
     mounted = mount(os.environ)
     for name, path in places.items():

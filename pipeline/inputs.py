@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from data.window import Window, resolve_window
+from data.window import OpenWindow, Window, resolve_window
 from pipeline.code_digest import code_digest
 from pipeline.state import State
 from schema.base import canonical_json
@@ -47,6 +47,8 @@ class RunInputs:
         code_digests: node id to code digest.
         schema_text: the curated schema itself, for steps that do not see its file.
         warm_start: folder and model digest of the model now served, for a line that starts its training from it.
+        selection: what the window was asked for: `all`, `latest`, or a span.
+        open_window: given when the run itself is to find the window, as it has to under a schedule.
     """
 
     window: Window
@@ -56,6 +58,8 @@ class RunInputs:
     code_digests: dict[str, str]
     schema_text: str | None = None
     warm_start: tuple[str, str] | None = None
+    selection: str = "all"
+    open_window: OpenWindow | None = None
 
     @property
     def input_bytes(self) -> int:
@@ -90,6 +94,7 @@ def resolve_inputs(loaded: LoadedLine, state: State, *, span: str = "all") -> Ru
         schema_digest=hashlib.sha256(content).hexdigest() if content else "",
         code_digests=code_digests(loaded.line),
         warm_start=_served(loaded.line, state) if loaded.line.trainer.warm_start else None,
+        selection=span,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -48,6 +48,8 @@ class LedgerEvent(Handover):
     """Rollback: the version that was served until then. Canary: the version that is live for the other requests."""
     share: float | None = Field(default=None, gt=0, le=1)
     """Canary and shadow: the share of requests."""
+    endpoint: dict[str, Any] | None = None
+    """Pushed: the Vertex AI endpoint that serves the version, as `pusher.vertex_endpoint` had it."""
 
     def line(self) -> bytes:
         """Returns the event as a line of the ledger, keys without a value left out, newline included."""

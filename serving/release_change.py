@@ -17,6 +17,8 @@ from serving.ledger import Ledger, os_user, utc_now
 from serving.ledger_events import Entry, Kind, LedgerEvent, LedgerState
 
 Digest = Callable[[Path], str]
+Deploy = Callable[[Path, str, dict[str, Any]], None]
+"""Has an endpoint serve a version's folder, given its model digest and the endpoint's config; done when it returns."""
 
 
 def released(version: int, state: LedgerState) -> Entry:
@@ -59,6 +61,27 @@ def check_servable(version: int, base: Path, folders: VersionFolders, entry: Ent
     _check_digest(version, folder, entry, digest)
     if not os.access(base, os.W_OK | os.X_OK):
         raise cannot_rename(base, PermissionError("no permission to write"))
+
+
+def endpoint_of(state: LedgerState) -> dict[str, Any] | None:
+    """Returns the config of the Vertex endpoint that serves the line, as of the newest push, or None."""
+    newest = next(reversed(state.entries.values()), None)
+    return None if newest is None else newest.pushed.endpoint
+
+
+def check_no_endpoint(state: LedgerState, what: str) -> None:
+    """Checks that no endpoint serves the live version, which would go on serving it.
+
+    Raises:
+        ReleaseError: one does.
+    """
+    endpoint = endpoint_of(state)
+    if endpoint is not None:
+        raise ReleaseError(
+            f"{what} must be of a line that is served from its base path. Got version {state.live} instead, which the "
+            f"Vertex endpoint {endpoint['endpoint']} in {endpoint['project']} serves",
+            hint="conveyor rollback LINE --to VERSION moves the whole endpoint to another version",
+        )
 
 
 def record(book: Ledger, base: Path, kind: Kind, version: int, entry: Entry, **more: Any) -> LedgerState:

@@ -10,7 +10,17 @@ from schema.errors import ReleaseError
 from serving.base_path import VersionFolders, reconcile, scan, unrecorded
 from serving.ledger import Ledger
 from serving.ledger_events import LedgerState
-from serving.release_change import Digest, cannot_rename, check_servable, record, released, versions_text
+from serving.release_change import (
+    Deploy,
+    Digest,
+    cannot_rename,
+    check_no_endpoint,
+    check_servable,
+    endpoint_of,
+    record,
+    released,
+    versions_text,
+)
 
 ReleaseStatus = Literal["live", "canary", "shadow", "superseded", "rolled back", "pruned", "unrecorded"]
 
@@ -90,6 +100,7 @@ def rollback(
     *,
     reason: str | None = None,
     digest: Digest | None = None,
+    deploy: Deploy | None = None,
 ) -> Release:
     """Puts an earlier version back, or a version that was rolled back forward again, and records it.
 
@@ -103,6 +114,8 @@ def rollback(
         to_version: the version to serve; by default the one that was live before.
         reason: why, in words.
         digest: gives a SavedModel folder's model digest; by default `serving.model_digest.model_digest`.
+        deploy: has the endpoint serve the version, for a line that a Vertex endpoint serves. It comes before the
+            record: when it fails, nothing has changed.
 
     Returns:
         The release that is live now.
@@ -130,6 +143,13 @@ def rollback(
         if target == state.live and not state.canary and _served(state, folders) == target:
             raise ReleaseError(f"version {target} is live already", hint="name another one with --to")
         check_servable(target, base, folders, entry, digest)
+        endpoint = endpoint_of(state)
+        if endpoint is not None:
+            folder = folders.folder(target)
+            if deploy is None or folder is None:
+                check_no_endpoint(state, "a rollback without its endpoint")
+            else:
+                deploy(folder, entry.pushed.model_digest or "", endpoint)
         before = state.live if folders.served is None else folders.served
         state = record(book, base, "rollback", target, entry, from_version=before, reason=reason)
         return release_of(target, state, scan(base))

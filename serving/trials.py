@@ -8,7 +8,15 @@ from schema.errors import ReleaseError
 from serving.base_path import VersionFolders, reconcile, scan
 from serving.ledger import Ledger
 from serving.ledger_events import LedgerState
-from serving.release_change import Digest, cannot_rename, check_servable, record, released, versions_text
+from serving.release_change import (
+    Digest,
+    cannot_rename,
+    check_no_endpoint,
+    check_servable,
+    record,
+    released,
+    versions_text,
+)
 from serving.releases import Release, release_of
 
 
@@ -43,6 +51,7 @@ def canary(
     book, base = _book(ledger), Path(base_path)
     with book.locked():
         state, folders = _settled(book, base)
+        check_no_endpoint(state, "a canary")
         entry = released(version, state)
         stable = state.previous if version == state.live else state.live
         if stable is None:
@@ -87,6 +96,7 @@ def promote(
                 f"{book.path}: there must be a canary to promote. Got none instead",
                 hint="conveyor canary LINE --version VERSION --share 0.1 starts one",
             )
+        check_no_endpoint(state, "what is promoted")
         version = state.canary.version
         entry = released(version, state)
         check_servable(version, base, folders, entry, digest)

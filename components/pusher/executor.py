@@ -56,6 +56,7 @@ class Executor(base_executor.BaseExecutor):
             Ledger(exec_properties["ledger"]),
             digest=model_digest,
             keep_versions=config.keep_versions,
+            endpoint=config.vertex_endpoint.model_dump(mode="json") if config.vertex_endpoint else None,
         )
         _describe(pushed_model, _properties(result, digest))
 

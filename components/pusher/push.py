@@ -9,10 +9,11 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import filelock
 
+from components.pusher.vertex_endpoint import deploy
 from schema.errors import ReleaseError
 from serving.base_path import (
     TEMPORARY_PREFIX,
@@ -25,7 +26,7 @@ from serving.base_path import (
 )
 from serving.ledger import LOCK_SECONDS, Ledger, os_user, sync_folder, utc_now
 from serving.ledger_events import LedgerEvent, LedgerState
-from serving.release_change import Digest
+from serving.release_change import Digest, endpoint_of
 
 PushOutcome = Literal["pushed", "adopted", "already live", "rolled back before"]
 
@@ -82,6 +83,7 @@ def push(
     *,
     digest: Digest,
     keep_versions: int | None = None,
+    endpoint: dict[str, Any] | None = None,
 ) -> PushResult:
     """Releases a candidate.
 
@@ -98,6 +100,7 @@ def push(
         digest: gives a SavedModel folder's model digest.
         keep_versions: how many of the newest versions to keep; all by default. The live one, the one that a
             rollback would go back to, and those on trial are kept in any case.
+        endpoint: config of the Vertex endpoint that is to serve the version; the ledger records it only afterwards.
 
     Raises:
         ReleaseError: the ledger is damaged, the base path is no local folder or cannot be written, or the copy is not
@@ -112,7 +115,8 @@ def push(
     try:
         base_path.mkdir(parents=True, exist_ok=True)
         with _sole_pusher(base_path):
-            return _push(candidate, base_path, ledger, digest, keep_versions)
+            release = _Release(candidate, base_path, ledger, digest, endpoint)
+            return _push(release, keep_versions)
     except OSError as error:
         raise ReleaseError(
             f"{base_path}: the model base path and the ledger must be writable. Got {error} instead",
@@ -120,12 +124,27 @@ def push(
         ) from error
 
 
-def _push(
-    candidate: Candidate, base_path: Path, ledger: Ledger, digest: Digest, keep_versions: int | None
-) -> PushResult:
+@dataclasses.dataclass(frozen=True)
+class _Release:
+    """What is to be released, where, and how it comes to be served."""
+
+    candidate: Candidate
+    base_path: Path
+    ledger: Ledger
+    digest: Digest
+    endpoint: dict[str, Any] | None
+
+    def serve(self, path: Path) -> None:
+        """Has the endpoint, if there is one, serve a version's folder."""
+        if self.endpoint is not None:
+            deploy(path, self.candidate.digest, self.endpoint)
+
+
+def _push(release: _Release, keep_versions: int | None) -> PushResult:
+    candidate, base_path, ledger, digest = release.candidate, release.base_path, release.ledger, release.digest
     with ledger.locked():
         reconcile(base_path, ledger.state())
-        result = _without_copy(candidate, base_path, ledger, digest)
+        result = _without_copy(release)
         if result is not None:
             return result
     # The copy is made without the ledger's lock: a rollback must not wait for a large model.
@@ -144,7 +163,9 @@ def _push(
         os.rename(copy, path)
         try:
             sync_folder(base_path)
-            state = ledger.append(_event(candidate, path))
+            # With the lock held: nobody may release another version while the endpoint goes over to this one.
+            release.serve(path)
+            state = ledger.append(_event(release, path))
         except Exception:
             os.rename(path, copy)  # What cannot be recorded must not be served.
             raise
@@ -155,11 +176,13 @@ def _push(
     return PushResult("pushed", version, path, reason)
 
 
-def _without_copy(candidate: Candidate, base_path: Path, ledger: Ledger, digest: Digest) -> PushResult | None:
+def _without_copy(release: _Release) -> PushResult | None:
+    candidate, base_path, ledger, digest = release.candidate, release.base_path, release.ledger, release.digest
     state = ledger.state()
     folders = scan(base_path)
     same = state.with_digest(candidate.digest)
-    if state.live in same and state.live is not None:
+    # Where it is served is part of a release: a rollback has to know it from the ledger.
+    if state.live in same and state.live is not None and endpoint_of(state) == release.endpoint:
         path = folders.visible.get(state.live)
         if path is None or not _holds(path, candidate, digest):
             raise ReleaseError(
@@ -167,11 +190,13 @@ def _without_copy(candidate: Candidate, base_path: Path, ledger: Ledger, digest:
                 f"released, digest {candidate.digest}. Got {'no folder' if path is None else 'another one'} instead",
                 hint=f"restore it: copy {candidate.folder} to {base_path / str(state.live)}",
             )
+        release.serve(path)
         return PushResult("already live", state.live, path, f"the same model is live already as version {state.live}")
     orphan = _orphan(candidate, state, folders, digest)
     if orphan is not None and orphan in folders.visible:
         path = folders.visible[orphan]
-        ledger.append(_event(candidate, path, reason="finished a push that had been interrupted"))
+        release.serve(path)
+        ledger.append(_event(release, path, reason="finished a push that had been interrupted"))
         return PushResult("adopted", orphan, path, f"version {orphan}, left by an interrupted push, is live")
     withdrawn = [version for version in same if state.entries[version].withdrawn]
     if orphan is not None:
@@ -220,13 +245,8 @@ def prune(base_path: Path, ledger: Ledger, state: LedgerState, keep: int | None)
     kept = {*sorted(present, reverse=True)[:keep], state.live, state.previous, *state.trials}
     doomed = [version for version in present if version not in kept]
     for version in doomed:
-        event = LedgerEvent(
-            event="pruned",
-            version=version,
-            who=os_user(),
-            when=utc_now(),
-            reason=f"pusher.keep_versions is {keep}",
-        )
+        why = f"pusher.keep_versions is {keep}"
+        event = LedgerEvent(event="pruned", version=version, who=os_user(), when=utc_now(), reason=why)
         state = ledger.append(event)
     if doomed:
         reconcile(base_path, state)
@@ -251,18 +271,19 @@ def _sole_pusher(base_path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _event(candidate: Candidate, path: Path, reason: str | None = None) -> LedgerEvent:
+def _event(release: _Release, path: Path, reason: str | None = None) -> LedgerEvent:
     return LedgerEvent(
         event="pushed",
         version=int(path.name),
-        run_id=candidate.run_id,
-        model_digest=candidate.digest,
+        run_id=release.candidate.run_id,
+        model_digest=release.candidate.digest,
         verdict="pushed",
         who=os_user(),
         when=utc_now(),
         reason=reason,
-        model_uri=candidate.uri,
+        model_uri=release.candidate.uri,
         path=str(path.absolute()),
+        endpoint=release.endpoint,
     )
 
 

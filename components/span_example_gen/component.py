@@ -43,7 +43,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         """Wires the component.
 
         Args:
-            window: JSON of the window (`data.window.Window.to_json`).
+            window: JSON of the window (`data.window.Window.to_json`), or of an `OpenWindow`, which the executor finds.
             config: JSON with the sections `examples` and `label` of the line config.
             column_types: JSON object, column name to INT, FLOAT or BYTES, of the curated schema; may be `{}`.
             code_digest: changes with the sources of this component.

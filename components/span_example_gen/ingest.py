@@ -15,7 +15,7 @@ from data.columns import require_columns
 from data.label import check_label
 from data.quarantine import check_share, quarantine_name, read_quarantine
 from data.whole_file import link
-from data.window import SpanInput, Window
+from data.window import SpanInput, Window, window_of
 from schema.base import Handover, sha256_json
 from schema.errors import SpanError
 from schema.ingest import ColumnType, ExamplesConfig, Label
@@ -42,11 +42,12 @@ class IngestRequest(Handover):
 
     @classmethod
     def from_exec_properties(cls, properties: Mapping[str, Any]) -> IngestRequest:
-        """Returns the request that a component's exec properties stand for."""
+        """Returns the request that a component's exec properties stand for; an open window is found now."""
         config = json.loads(properties["config"])
+        examples = ExamplesConfig(**config["examples"])
         return cls(
-            window=Window.from_json(properties["window"]),
-            examples=ExamplesConfig(**config["examples"]),
+            window=window_of(properties["window"], examples),
+            examples=examples,
             label=Label(**config["label"]),
             column_types=json.loads(properties.get("column_types") or "{}"),
             code_digest=properties["code_digest"],

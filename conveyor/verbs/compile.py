@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 def command(line: str, environment: str | None, target: Target, span: str, output: Path | None, as_json: bool) -> int:
     """Write LINE as a pipeline spec, as its `orchestration` section says.
 
-    The window is the one that is there now, and the steps read its files at the same paths.
+    The window is the one that is there now, and the steps read its files at the same paths. With
+    `orchestration.schedule` each run finds its window.
     """
     loaded, state = open_line(line, environment)
     from conveyor.output import console, print_json
     from data.whole_file import replace_text
     from pipeline.compiled.job import Place, compile_job
+    from pipeline.compiled.limits import check_limits
     from pipeline.compiled.spec_file import spec_text
     from pipeline.inputs import resolve_inputs
     from pipeline.logs import quiet_to_file
@@ -44,6 +46,7 @@ def command(line: str, environment: str | None, target: Target, span: str, outpu
     inputs = resolve_inputs(loaded, state, span=span)
     with quiet_to_file(Path(os.devnull)):
         job = compile_job(loaded, inputs, place)
+    check_limits(job, target)
     path = output or Path(f"{loaded.line.name}.{'json' if target == 'vertex' else 'yaml'}")
     replace_text(path, spec_text(job, target))
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]

@@ -18,13 +18,14 @@ from conveyor.output import console, print_json
 def command(line: str | None, version: int | None, reason: str | None, as_json: bool) -> None:
     """Put an earlier model version of LINE back, and record it. LINE may be left out when there is only one.
 
-    While there is a canary, it is what ends.
+    While there is a canary, it is what ends. A Vertex endpoint that serves the line follows first.
     """
+    from components.pusher.vertex_endpoint import deploy
     from pipeline.record import base_path
     from serving.releases import rollback
 
     state = the_state(line)
-    release = rollback(state.ledger, base_path(state), version, reason=reason)
+    release = rollback(state.ledger, base_path(state), version, reason=reason, deploy=deploy)
     if as_json:
         print_json(dataclasses.asdict(release))
     else:

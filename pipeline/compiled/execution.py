@@ -20,19 +20,15 @@ from typing import Any
 
 import yaml
 
+from data.mounted_bucket import as_folder
 from pipeline.compiled import handover
-from pipeline.compiled.places import as_folder
-from pipeline.compiled.step import ERROR_FILE
+from pipeline.compiled.failures import StepFailed, told_failure
 from pipeline.events import NodeEvent
 from schema import errors
 
 OUTPUT_FILE = "executor_output.json"
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
 _LAST_WORDS = 2000
-
-
-class StepFailed(errors.ConveyorError):
-    """A step of a compiled pipeline ended with an error that has no name of ours."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,13 +161,9 @@ class _Execution:
                 log.write(f"== {name}\n".encode() + done.stdout)
         if done.returncode == 0:
             return
-        told = here / ERROR_FILE
-        if told.is_file():
-            document = json.loads(told.read_text(encoding="utf-8"))
-            kind = getattr(errors, document["type"], None)
-            if isinstance(kind, type) and issubclass(kind, errors.ConveyorError):
-                raise kind(document["message"], hint=document["hint"])
-            raise StepFailed(f"{name}: {document['type']}: {document['message']}", hint=document["hint"])
+        told = told_failure(name, here)
+        if told is not None:
+            raise told
         words = done.stdout.decode(errors="replace")[-_LAST_WORDS:]
         raise StepFailed(f"{name}: the step's process ended with exit code {done.returncode}. Its last words:\n{words}")
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data.mounted_bucket import as_folder
+from data.window import OpenWindow
 from pipeline.beam_options import SETUP_FILE, beam_pipeline_args
-from pipeline.compiled.places import as_folder
+from pipeline.compiled.custom_job import CUSTOM_JOB_ARG, custom_job_options
 from pipeline.inputs import RunInputs
 from pipeline.state import State
-from schema.errors import ConfigError
+from schema.errors import ConfigError, UsageError
 from schema.line import Line
 from schema.loading import LoadedLine
 from schema.orchestration import OrchestrationConfig, ResourcesConfig, Target
@@ -37,11 +40,13 @@ class Place:
         image: the container image of its steps.
         pipeline_root: where artifacts go, a folder or `gs://BUCKET/FOLDER`.
         state: the line's state, as the steps see it.
+        custom_jobs: node to the options of the Vertex custom job that does its work.
     """
 
     image: str
     pipeline_root: str
     state: Path
+    custom_jobs: Mapping[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, loaded: LoadedLine, target: Target, env: Mapping[str, str]) -> Place:
@@ -71,7 +76,7 @@ class Place:
                 hint="name a bucket in the project's region, which the pipeline's service account may write to",
             )
         state = config.state or f"{as_folder(config.pipeline_root, env)}/state/{loaded.line.name}"
-        return cls(config.image, config.pipeline_root, Path(state))
+        return cls(config.image, config.pipeline_root, Path(state), custom_job_options(loaded, target))
 
 
 def compile_job(loaded: LoadedLine, inputs: RunInputs, place: Place) -> dict[str, Any]:
@@ -83,7 +88,8 @@ def compile_job(loaded: LoadedLine, inputs: RunInputs, place: Place) -> dict[str
         place: where it will run.
 
     Raises:
-        ConfigError: the options for Beam do not fit.
+        ConfigError: the options for Beam do not fit, or the line cannot run by a schedule.
+        UsageError: a schedule, and a window that always ends at the same span.
     """
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
@@ -92,6 +98,8 @@ def compile_job(loaded: LoadedLine, inputs: RunInputs, place: Place) -> dict[str
     line = loaded.line
     if inputs.schema_digest:
         inputs = dataclasses.replace(inputs, schema_text=inputs.schema_file.read_text(encoding="utf-8"))
+    if line.orchestration.schedule is not None:
+        inputs = _by_schedule(loaded, inputs)
     pipeline = create_pipeline(
         line,
         inputs,
@@ -105,20 +113,43 @@ def compile_job(loaded: LoadedLine, inputs: RunInputs, place: Place) -> dict[str
         default_image=place.image, default_commands=list(COMMAND), use_pipeline_spec_2_1=True
     )
     job: dict[str, Any] = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config).run(pipeline, write_out=False)
-    _finish(job["pipelineSpec"], line)
+    _finish(job["pipelineSpec"], line, place)
     return job
 
 
-def _finish(spec: dict[str, Any], line: Line) -> None:
+def _by_schedule(loaded: LoadedLine, inputs: RunInputs) -> RunInputs:
+    files = ", ".join(map(str, loaded.files))
+    if loaded.line.trainer.warm_start:
+        raise ConfigError(
+            f"{files}: trainer.warm_start must be off with orchestration.schedule: the model to start from is found "
+            "when the line is compiled, and would be the same in every run",
+            hint="leave out trainer.warm_start, or orchestration.schedule",
+        )
+    if inputs.selection not in ("all", "latest"):
+        raise UsageError(
+            f"--span must be all or latest with orchestration.schedule: each run finds the newest span. Got "
+            f"{inputs.selection!r} instead"
+        )
+    return dataclasses.replace(
+        inputs, open_window=OpenWindow(base_dir=str(loaded.base_dir), selection=inputs.selection)
+    )
+
+
+def _finish(spec: dict[str, Any], line: Line, place: Place) -> None:
     config = line.orchestration
+    # A service would compare the window's text, which stays the same when there is a new span.
+    never_cached = (*_NEVER_CACHED, "SpanExampleGen") if config.schedule else _NEVER_CACHED
     for name, task in spec["root"]["dag"]["tasks"].items():
         component = spec["components"][task["componentRef"]["name"]]
         container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         container["args"] = [*container["args"], *RUN_ID_ARGS]
-        found = _resources(config, name)
+        if name in place.custom_jobs:
+            container["args"] += [CUSTOM_JOB_ARG, json.dumps(place.custom_jobs[name], sort_keys=True)]
+        # A container that only waits for a custom job needs nothing of what the work needs.
+        found = {} if name in place.custom_jobs else _resources(config, name)
         if found:
             container["resources"] = found
-        cached = config.enable_cache and name not in _NEVER_CACHED
+        cached = config.enable_cache and name not in never_cached
         task["cachingOptions"] = {"enableCache": True} if cached else {}
         if config.max_retry_count:
             task["retryPolicy"] = {"maxRetryCount": config.max_retry_count}

@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.mounted_bucket import as_folder
 from pipeline.compiled import handover
-from pipeline.compiled.places import as_folder
+from pipeline.compiled.custom_job import CUSTOM_JOB_ARG, run_custom_job
+from pipeline.compiled.failures import ERROR_FILE, leave_failure
 from schema.errors import ConveyorError
 
-ERROR_FILE = "error.json"
-"""Beside the executor output of a step that failed: what went wrong, for whoever reads the run."""
+__all__ = ["ERROR_FILE", "main"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: `--executor_class_path`, `--json_serialized_invocation_args` (an ExecutorInput),
-            `--json_serialized_inputs_spec_args` (a ComponentInputsSpec), `--run_id`, and options for Beam.
+            `--json_serialized_inputs_spec_args` (a ComponentInputsSpec), `--run_id`, and options for Beam. With
+            `--custom_job` (JSON) a Vertex custom job does the work, started with the same arguments otherwise.
 
     Returns:
         The exit code: 0, or that of the error.
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json_serialized_invocation_args", required=True)
     parser.add_argument("--json_serialized_inputs_spec_args", required=True)
     parser.add_argument("--run_id", required=True)
+    parser.add_argument(CUSTOM_JOB_ARG)
     args, beam_args = parser.parse_known_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     step = _Step(
@@ -51,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ,
     )
     try:
-        step.run(beam_args)
+        if args.custom_job:
+            run_custom_job(json.loads(args.custom_job), args.run_id, step.folder, _without_custom_job(argv))
+        else:
+            step.run(beam_args)
     except ConveyorError as error:
         _LOG.error("%s", error)
         step.fail(error)
@@ -61,6 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         step.fail(error)
         return 1
     return 0
+
+
+def _without_custom_job(argv: Sequence[str] | None) -> list[str]:
+    given = list(sys.argv[1:] if argv is None else argv)
+    at = given.index(CUSTOM_JOB_ARG)
+    return given[:at] + given[at + 2 :]
 
 
 class _Step:
@@ -73,6 +85,11 @@ class _Step:
         self._run_id = run_id
         self._env = env
         self._output_file = Path(as_folder(executor_input["outputs"]["outputFile"], env))
+
+    @property
+    def folder(self) -> Path:
+        """Where the executor output is to be written."""
+        return self._output_file.parent
 
     def run(self, beam_args: Sequence[str]) -> None:
         """Carries the step out and writes its executor output."""
@@ -113,11 +130,7 @@ class _Step:
 
     def fail(self, error: Exception) -> None:
         """Writes down what went wrong."""
-        text = str(error.args[0]) if isinstance(error, ConveyorError) and error.args else str(error)
-        hint = error.hint if isinstance(error, ConveyorError) else ""
-        document = {"type": type(error).__name__, "message": text, "hint": hint}
-        self._output_file.parent.mkdir(parents=True, exist_ok=True)
-        (self._output_file.parent / ERROR_FILE).write_text(json.dumps(document) + "\n", encoding="utf-8")
+        leave_failure(self.folder, error)
 
     def _fresh(self, artifacts: list[Any]) -> list[Any]:
         for artifact in artifacts:

@@ -38,7 +38,7 @@ def ingest_stage(line: Line, inputs: RunInputs, state: State) -> IngestStage:
     digests = inputs.code_digests
     state_dir = str(state.root)
     example_gen = SpanExampleGen(
-        window=inputs.window.to_json(),
+        window=(inputs.open_window or inputs.window).to_json(),
         config=section_json(line, "examples", "label", "task"),
         column_types=inputs.column_types_json,
         code_digest=digests["SpanExampleGen"],

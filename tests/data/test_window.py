@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data.window import Window, locate, resolve_window
+from data.window import OpenWindow, Window, locate, resolve_window, window_of
 from schema.errors import ConfigError, SpanError
 from schema.ingest import ExamplesConfig
 
@@ -143,3 +143,15 @@ def test_the_taxi_trips_are_16_quarters() -> None:
     assert window.spans[0].span == 172
     for selection in ("2013Q3", "2013q3", "174"):
         assert labels(resolve_window(taxi, Path("/"), selection)) == ["2013Q1", "2013Q2", "2013Q3"]
+
+
+def test_an_open_window_has_the_spans_that_are_there_when_it_is_read(tmp_path: Path) -> None:
+    config = ExamplesConfig(input="t-{SPAN}.csv", window=2)
+    text = OpenWindow(base_dir=str(tmp_path), selection="all").to_json()
+    for span in (1, 2):
+        (tmp_path / f"t-{span}.csv").write_text("x,y\n1,2\n")
+    closed = window_of(text, config)
+    assert [span.span for span in closed.spans] == [1, 2]
+    (tmp_path / "t-3.csv").write_text("x,y\n1,2\n")
+    assert [span.span for span in window_of(text, config).spans] == [2, 3]
+    assert window_of(closed.to_json(), config) == closed

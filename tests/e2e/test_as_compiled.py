@@ -27,7 +27,17 @@ def test_a_run_as_compiled_pushes_the_same_model_and_the_next_one_finds_it_live(
     job = json.loads((run / "pipeline_job.json").read_text(encoding="utf-8"))
     assert [node["node"] for node in record["nodes"]].index("Trainer") > 0
     assert {node["node"] for node in record["nodes"]} == set(job["pipelineSpec"]["root"]["dag"]["tasks"])
+    # With a schedule the first step finds the window; custom jobs would need a cloud.
+    by_schedule = {
+        "orchestration": {
+            "schedule": {"cron": "0 5 * * *"},
+            "custom_jobs": {"Trainer": {"machine_type": "n1-standard-8"}},
+        }
+    }
+    place.shipped("census", **merge(merge(QUICK, OVER), by_schedule))
     again = place.run("--as-compiled")
+    job_text = (run.with_name(again["run_id"]) / "pipeline_job.json").read_text(encoding="utf-8")
+    assert "selection" in job_text and "--custom_job" not in job_text
     assert (again["verdict"]["outcome"], again["verdict"]["version"]) == ("pushed", record["verdict"]["version"])
     assert again["verdict"]["model_digest"] == digests["local"]
     assert {node["state"] for node in again["nodes"]} == {"done"}, "every step is done anew"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.window import resolve_window
+from data.window import OpenWindow, resolve_window
 from pipeline.verdict import verdict_of_error
 from schema.errors import DataRejected, SpanError
 from schema.ingest import ExamplesConfig, Label
@@ -20,7 +20,9 @@ TABLE = "t,x,s,y\n" + "".join(
 )
 
 
-def execute(root: Path, monkeypatch: pytest.MonkeyPatch, beam_above: int = 0) -> tuple[Any, list[Any]]:
+def execute(
+    root: Path, monkeypatch: pytest.MonkeyPatch, beam_above: int = 0, *, opened: bool = False
+) -> tuple[Any, list[Any]]:
     from tfx.types import standard_artifacts
 
     from components.span_example_gen import executor
@@ -42,7 +44,9 @@ def execute(root: Path, monkeypatch: pytest.MonkeyPatch, beam_above: int = 0) ->
         {},
         {"examples": [template]},
         {
-            "window": resolve_window(config, root).to_json(),
+            "window": (
+                OpenWindow(base_dir=str(root), selection="all") if opened else resolve_window(config, root)
+            ).to_json(),
             "config": json.dumps(
                 {"examples": config.model_dump(mode="json"), "label": Label(name="y").model_dump(mode="json")}
             ),
@@ -57,6 +61,17 @@ def execute(root: Path, monkeypatch: pytest.MonkeyPatch, beam_above: int = 0) ->
         artifact.set_mlmd_artifact(proto)
         artifacts.append(artifact)
     return output, artifacts
+
+
+def test_an_open_window_is_found_by_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, closed = execute(tmp_path / "closed", monkeypatch, beam_above=1 << 30)
+    _, opened = execute(tmp_path / "opened", monkeypatch, beam_above=1 << 30, opened=True)
+
+    def identities(artifacts: list[Any]) -> list[tuple[int, str, str]]:
+        names = ("fingerprint", "ingest_key")
+        return [(one.span, *(one.get_string_custom_property(name) for name in names)) for one in artifacts]
+
+    assert len(opened) == 3 and identities(opened) == identities(closed)
 
 
 def reject(job: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 
+from data.mounted_bucket import as_folder
 from pipeline.compiled import handover
-from pipeline.compiled.places import as_folder
 
 
 def proto(uri: Path, **properties: int | str) -> metadata_store_pb2.Artifact:

@@ -6,6 +6,7 @@ import difflib
 import glob
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 from data.binary import content
 from data.columns import require_columns
 from data.fingerprint import RowsFingerprint, file_sha256, files_fingerprint
+from data.mounted_bucket import mounted_folder
 from data.patterns import SpanPattern, compile_pattern, match_files, pattern_label
 from data.periods import period_label
 from data.span_cut import cut_blocks
@@ -172,10 +174,10 @@ def locate(text: str, base_dir: Path) -> str:
     `package:NAME/PATH` is found without importing the package, which may be as slow to import as TFX.
 
     Raises:
-        ConfigError: there is no such package.
+        ConfigError: there is no such package, or it is in a bucket that is not mounted.
     """
     if not text.startswith(_PACKAGE):
-        return str(base_dir.resolve() / text)
+        return str(base_dir.resolve() / mounted_folder(text, os.environ, "examples.input"))
     name, _, rest = text[len(_PACKAGE) :].partition("/")
     try:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None

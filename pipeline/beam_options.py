@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.code_digest import PROJECT_ROOT
@@ -43,6 +44,23 @@ def beam_pipeline_args(config: BeamConfig, input_bytes: int, setup_file: Path) -
             )
         args.append(f"--setup_file={setup_file}")
     return [*args, *config.pipeline_args]
+
+
+def with_own_setup_file(args: Sequence[str], setup_file: Path) -> list[str]:
+    """Returns options that were made on another machine, with this one's `setup.py` where theirs is not to be found.
+
+    Args:
+        args: Beam's options.
+        setup_file: this installation's `setup.py`; without such a file the option is left out.
+    """
+    found = []
+    for argument in args:
+        name, _, path = argument.partition("=")
+        if name == "--setup_file" and not Path(path).is_file():
+            found += [f"--setup_file={setup_file}"] if setup_file.is_file() else []
+        else:
+            found.append(argument)
+    return found
 
 
 def installs(config: BeamConfig) -> bool:

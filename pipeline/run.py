@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from components.infra_validator.process import standing_by
+from data.window import locate
 from pipeline import record as records
 from pipeline.beam_options import SETUP_FILE, beam_pipeline_args
 from pipeline.beam_runner import check_runner
@@ -122,7 +123,7 @@ def _carry_out(
             from pipeline.graph import metadata_connection_config
 
             check_metadata_server(metadata_connection_config(loaded.line.metadata, state, loaded.secrets), where)
-        places = {"CONVEYOR_HOME": state.root, "examples.input": loaded.line.examples.input}
+        places = {"CONVEYOR_HOME": state.root, "examples.input": locate(loaded.line.examples.input, loaded.base_dir)}
         check_runner(loaded.line, places, where)
         if options.as_compiled:
             _execute_compiled(loaded, state, inputs, run, listener)

@@ -12,6 +12,7 @@ from typing import Any
 
 import filelock
 
+from data.mounted_bucket import mounted_folder
 from data.whole_file import replace_text
 from schema.errors import LineBusy
 
@@ -19,9 +20,13 @@ HOME_VARIABLE = "CONVEYOR_HOME"
 
 
 def home(env: Mapping[str, str], cwd: Path) -> Path:
-    """Returns the folder that holds the states of lines: `$CONVEYOR_HOME`, or else `.conveyor` in `cwd`."""
+    """Returns the folder that holds the states of lines: `$CONVEYOR_HOME`, or else `.conveyor` in `cwd`.
+
+    Raises:
+        ConfigError: it is in a bucket that is not mounted.
+    """
     named = env.get(HOME_VARIABLE)
-    return (Path(named) if named else cwd / ".conveyor").absolute()
+    return (Path(mounted_folder(named, env, HOME_VARIABLE)) if named else cwd / ".conveyor").absolute()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +83,14 @@ class State:
         return self.root / "capture"
 
     def base_path(self, push_destination: str | None) -> Path:
-        """Returns the model base path: the configured `pusher.push_destination`, or else one in this folder."""
-        return Path(push_destination) if push_destination else self.root / "serving_model" / self.line
+        """Returns the model base path: the configured `pusher.push_destination`, or else one in this folder.
+
+        Raises:
+            ConfigError: it is in a bucket that is not mounted.
+        """
+        if push_destination:
+            return Path(mounted_folder(push_destination, os.environ, "pusher.push_destination"))
+        return self.root / "serving_model" / self.line
 
     @contextlib.contextmanager
     def locked(self, *, wait_seconds: float = 0.0) -> Iterator[None]:

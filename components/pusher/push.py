@@ -14,6 +14,7 @@ from typing import Any, Literal
 import filelock
 
 from components.pusher.vertex_endpoint import deploy
+from data.mounted_bucket import mounted_folder
 from schema.errors import ReleaseError
 from serving.base_path import (
     TEMPORARY_PREFIX,
@@ -95,7 +96,7 @@ def push(
 
     Args:
         candidate: the model.
-        destination: the model base path, a folder on a mounted file system.
+        destination: the model base path, a folder on a mounted file system or in a mounted bucket.
         ledger: the release ledger.
         digest: gives a SavedModel folder's model digest.
         keep_versions: how many of the newest versions to keep; all by default. The live one, the one that a
@@ -103,15 +104,11 @@ def push(
         endpoint: config of the Vertex endpoint that is to serve the version; the ledger records it only afterwards.
 
     Raises:
-        ReleaseError: the ledger is damaged, the base path is no local folder or cannot be written, or the copy is not
-            what it was copied from.
+        ConfigError: the destination is no folder, or in a bucket that is not mounted.
+        ReleaseError: the ledger is damaged, the base path cannot be written, or the copy is not what it was copied
+            from.
     """
-    if "://" in str(destination):
-        raise ReleaseError(
-            f"pusher.push_destination must be a folder on a mounted file system. Got {destination!r} instead",
-            hint="mount the bucket, or push to a local folder and synchronise it from there",
-        )
-    base_path = Path(destination)
+    base_path = Path(mounted_folder(str(destination), os.environ, "pusher.push_destination"))
     try:
         base_path.mkdir(parents=True, exist_ok=True)
         with _sole_pusher(base_path):

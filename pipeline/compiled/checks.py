@@ -13,9 +13,10 @@ from components.vertex_ai import VertexPlace, google_credentials, vertex_client
 from data.mounted_bucket import as_folder
 from data.window import locate
 from pipeline.compiled.buckets import bucket_problems
-from pipeline.compiled.kubeflow import kubeflow_problems
+from pipeline.compiled.kubeflow import headers, kubeflow_problems
 from pipeline.compiled.problems import Problem
 from pipeline.compiled.registry import ImageName, image_problem
+from pipeline.compiled.schedules import kubeflow_schedule_problems, vertex_schedule_problems
 from schema.errors import SubmissionError
 from schema.loading import LoadedLine
 from schema.orchestration import OrchestrationConfig, Target, is_email
@@ -96,7 +97,10 @@ def service_problems(loaded: LoadedLine, target: Target) -> tuple[list[Problem],
     in_bucket = config.pipeline_root.startswith("gs://")
     credentials = None
     if target == "kubeflow":
-        problems += kubeflow_problems(config, loaded.secrets.get("orchestration.token"))
+        token = loaded.secrets.get("orchestration.token")
+        problems += kubeflow_problems(config, token)
+        if config.schedule is not None and not problems:
+            problems += kubeflow_schedule_problems(loaded.line.name, config, headers(token))
     if target == "vertex" or in_bucket or ImageName.parse(config.image).at_google:
         try:
             credentials = google_credentials()
@@ -110,6 +114,8 @@ def service_problems(loaded: LoadedLine, target: Target) -> tuple[list[Problem],
     if credentials is not None:
         if target == "vertex":
             problems += _vertex_problems(config, credentials)
+            if config.schedule is not None and not problems:
+                problems += vertex_schedule_problems(loaded.line.name, config, credentials)
             if config.service_account is not None:
                 found, said = account_problems(config.service_account, credentials.token)
                 problems, notes = [*problems, *found], [*notes, *said]

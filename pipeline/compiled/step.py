@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from data.mounted_bucket import as_folder
+from pipeline.beam_options import SETUP_FILE, with_own_setup_file
 from pipeline.compiled import handover
 from pipeline.compiled.custom_job import CUSTOM_JOB_ARG, run_custom_job
 from pipeline.compiled.failures import ERROR_FILE, leave_failure
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.custom_job:
             run_custom_job(json.loads(args.custom_job), args.run_id, step.folder, _without_custom_job(argv))
         else:
-            step.run(beam_args)
+            step.run(with_own_setup_file(beam_args, SETUP_FILE))
     except ConveyorError as error:
         _LOG.error("%s", error)
         step.fail(error)

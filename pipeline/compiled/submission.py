@@ -47,6 +47,11 @@ def job_id(line: str, run_id: str) -> str:
     return name if name[0].isalpha() else f"line-{name}"
 
 
+def schedule_name(line: str) -> str:
+    """Returns the name of a line's schedule: always the same, so that a second one is noticed."""
+    return f"{line}-schedule"
+
+
 def job_labels(line: Line, identity: Provenance, run_id: str) -> dict[str, str]:
     """Returns what tells where a job comes from: the line, its config digest and the git commit.
 
@@ -90,7 +95,7 @@ def vertex_call(job: dict[str, Any], config: OrchestrationConfig, name: str, lab
     if config.schedule is None:
         return Call("POST", f"{base}/pipelineJobs?{urlencode({'pipelineJobId': name})}", body)
     schedule = {
-        "displayName": name,
+        "displayName": schedule_name(labels["conveyor-line"]),
         "cron": f"TZ={config.schedule.time_zone} {config.schedule.cron}",
         # The first counts requests that are being started, the second runs that have not ended. One that is due while
         # another is at it is left out (allowQueueing is not set): the next one has the newest spans anyway.
@@ -139,6 +144,7 @@ def kubeflow_calls(
         run["namespace"] = config.namespace
     recurring = {
         **run,
+        "display_name": schedule_name(labels["conveyor-line"]),
         # KFP's cron has seconds in front, and takes five fields for the first five of them.
         "trigger": {"cron_schedule": {"cron": f"TZ={config.schedule.time_zone} 0 {config.schedule.cron}"}},
         "max_concurrency": str(config.schedule.max_concurrent_run_count),

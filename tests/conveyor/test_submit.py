@@ -137,7 +137,7 @@ def test_kubeflow_is_sent_what_the_dry_run_shows(
     assert sent == plain(create["body"], *ids(shown["labels"], shown["job"]))
     ((_, _, _, experiment),) = fake.requests("POST .*/experiments")
     assert experiment == make["body"] == {"display_name": "nightly", "namespace": "team-1"}
-    assert [one[1] for one in fake.requests("GET .*filter")] == [find["url"].removeprefix(fake.url)]
+    assert [one[1] for one in fake.requests("GET .*experiments.*filter")] == [find["url"].removeprefix(fake.url)]
     assert body["service_account"] == "pipeline-runner"
     assert body["runtime_config"]["pipeline_root"] == "gs://bucket/root"
     if schedule is None:
@@ -147,6 +147,23 @@ def test_kubeflow_is_sent_what_the_dry_run_shows(
         assert body["trigger"]["cron_schedule"]["cron"] == "TZ=Europe/Amsterdam 0 0 5 * * 1-5"
         assert (body["max_concurrency"], body["mode"], body["namespace"]) == ("1", "ENABLE", "team-1")
         assert made["url"] == f"{fake.url}/#/recurringrun/details/rr-1"
+
+
+@pytest.mark.parametrize("target", ["vertex", "kubeflow"])
+def test_a_line_has_one_schedule(
+    target: str, request: pytest.FixtureRequest, fake: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line: Line = request.getfixturevalue(target)
+    fake.schedules = [{"displayName": "other-schedule", "name": "s/1", "state": "ACTIVE"}]
+    fake.schedules.append({"displayName": "taxi-schedule", "name": "s/2", "state": "COMPLETED"})
+    fake.recurring_runs = [{"display_name": "other-schedule", "recurring_run_id": "rr-0"}]
+    assert line.submit(schedule=EVERY_MORNING) == 0
+    assert line.submit(schedule=EVERY_MORNING) == 1
+    told = capsys.readouterr().err
+    assert "orchestration.schedule: the line taxi must have no schedule yet. Got" in told
+    assert ("schedules/4711" if target == "vertex" else "rr-1") in told and "delete it" in told
+    assert len(fake.requests(CREATION)) == 1
+    assert line.submit() == 0, "a single run is another matter"
 
 
 def test_an_experiment_that_is_there_is_taken(kubeflow: Line, fake: Cloud) -> None:

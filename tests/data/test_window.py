@@ -23,6 +23,16 @@ def table(path: Path, *days: str) -> Path:
     return path
 
 
+def test_input_in_a_mounted_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVEYOR_GCS_MOUNT", str(tmp_path))
+    with pytest.raises(ConfigError, match="examples.input must be in a bucket that is mounted at .*/bucket"):
+        resolve_window(config(input="gs://bucket/s-{SPAN}.csv"), tmp_path / "elsewhere")
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "s-1.csv").write_text("a\n1\n")
+    window = resolve_window(config(input="gs://bucket/s-{SPAN}.csv"), tmp_path / "elsewhere")
+    assert window.spans[0].files[0].path == str(tmp_path / "bucket" / "s-1.csv")
+
+
 def labels(window: Window) -> list[str]:
     return [span.label for span in window.spans]
 

@@ -88,6 +88,7 @@ def test_census(tmp_path: Path) -> None:
     assert any(name.startswith("fairness_indicators_metrics") for name in record["slices"][0]["metrics"])
 
 
+@pytest.mark.slow
 def test_a_table_that_nobody_prepared(tmp_path: Path) -> None:
     write_csv(tmp_path / "people.csv", census_rows(2500))
     place = Workplace(tmp_path)

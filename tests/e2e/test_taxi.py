@@ -95,6 +95,7 @@ def test_missed_threshold_is_not_blessed_with_the_reason(place: Workplace, first
     change(place, evaluator={"thresholds": {"auc": {"value_threshold": {"lower_bound": 0.6}}}})
 
 
+@pytest.mark.slow
 def test_too_slow_a_model_is_not_infra_blessed(place: Workplace, first: dict[str, Any]) -> None:
     change(place, infra_validator={"p99_latency_ms": 0.0001})
     record = place.run(expect=5)
@@ -103,6 +104,7 @@ def test_too_slow_a_model_is_not_infra_blessed(place: Workplace, first: dict[str
     change(place, infra_validator={"p99_latency_ms": 60_000})
 
 
+@pytest.mark.slow
 def test_new_config_pushes_a_second_version_and_rollback_puts_the_first_back(
     place: Workplace, first: dict[str, Any]
 ) -> None:

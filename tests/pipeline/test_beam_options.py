@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.beam_options import beam_pipeline_args, installs
+from pipeline.beam_options import beam_pipeline_args, installs, with_own_setup_file
 from schema.beam import BeamConfig
 from schema.errors import ConfigError
 
@@ -168,3 +168,15 @@ def test_workers_of_beams_own_image_need_something_to_install() -> None:
     with pytest.raises(ConfigError, match="beam.sdk_container_image must be set for the workers of DataflowRunner"):
         beam_pipeline_args(BeamConfig.model_validate({"runner": "DataflowRunner", "dataflow": DATAFLOW}), 0, SETUP)
     assert not installs(elsewhere())
+
+
+def test_a_step_takes_the_setup_py_of_its_own_image(tmp_path: Path) -> None:
+    own, theirs = tmp_path / "own" / "setup.py", tmp_path / "theirs" / "setup.py"
+    args = ["--runner=FlinkRunner", f"--setup_file={theirs}", "--x=1"]
+    assert with_own_setup_file(args, own) == ["--runner=FlinkRunner", "--x=1"]
+    own.parent.mkdir()
+    own.touch()
+    assert with_own_setup_file(args, own) == ["--runner=FlinkRunner", f"--setup_file={own}", "--x=1"]
+    theirs.parent.mkdir()
+    theirs.touch()
+    assert with_own_setup_file(args, own) == args

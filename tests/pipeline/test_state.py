@@ -11,12 +11,22 @@ from pathlib import Path
 import pytest
 
 from pipeline.state import State, write_json
-from schema.errors import LineBusy
+from schema.errors import ConfigError, LineBusy
 
 
 def test_state_is_under_conveyor_home_or_here(tmp_path: Path) -> None:
     assert State.locate("taxi", {"CONVEYOR_HOME": str(tmp_path / "x")}, tmp_path).root == tmp_path / "x" / "taxi"
     assert State.locate("taxi", {}, tmp_path).root == tmp_path / ".conveyor" / "taxi"
+
+
+def test_state_in_a_bucket_is_where_it_is_mounted(tmp_path: Path) -> None:
+    env = {"CONVEYOR_HOME": "gs://bucket/state", "CONVEYOR_GCS_MOUNT": str(tmp_path)}
+    with pytest.raises(ConfigError, match=f"CONVEYOR_HOME must be in a bucket that is mounted at {tmp_path}/bucket"):
+        State.locate("taxi", env, tmp_path)
+    (tmp_path / "bucket").mkdir()
+    assert State.locate("taxi", env, tmp_path).root == tmp_path / "bucket" / "state" / "taxi"
+    with pytest.raises(ConfigError, match="CONVEYOR_HOME must be a folder or gs://BUCKET/FOLDER. Got 's3://b/x'"):
+        State.locate("taxi", {"CONVEYOR_HOME": "s3://b/x"}, tmp_path)
 
 
 def test_second_holder_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from components.pusher import push as push_module
 from components.pusher.push import Candidate, PushResult, push
-from schema.errors import ReleaseError
+from schema.errors import ConfigError, ReleaseError
 from serving.base_path import scan
 from serving.ledger import Ledger
 from serving.releases import rollback, table
@@ -244,10 +244,26 @@ def test_pruning_does_not_touch_what_it_does_not_know(line: Line) -> None:
     assert line.names() == ["0", "3", "4", "notes"]
 
 
-@pytest.mark.parametrize("destination", ["gs://bucket/taxi", "hdfs://cluster/taxi"])
-def test_a_destination_that_is_no_local_folder_is_refused(line: Line, destination: str) -> None:
-    with pytest.raises(ReleaseError, match="must be a folder on a mounted file system"):
+@pytest.mark.parametrize(
+    ("destination", "said"),
+    [
+        ("gs://bucket/taxi", "pusher.push_destination must be in a bucket that is mounted at /.*/mounted/bucket"),
+        ("hdfs://cluster/taxi", "pusher.push_destination must be a folder or gs://BUCKET/FOLDER. Got 'hdfs:"),
+    ],
+)
+def test_a_destination_that_is_no_local_folder_is_refused(
+    line: Line, destination: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVEYOR_GCS_MOUNT", str(tmp_path / "mounted"))
+    with pytest.raises(ConfigError, match=said):
         push(line.candidate("a"), destination, line.ledger, digest=digest)
+
+
+def test_a_destination_in_a_mounted_bucket(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVEYOR_GCS_MOUNT", str(tmp_path / "mounted"))
+    (tmp_path / "mounted" / "bucket").mkdir(parents=True)
+    result = push(line.candidate("a"), "gs://bucket/taxi", line.ledger, digest=digest)
+    assert result.path == tmp_path / "mounted" / "bucket" / "taxi" / "1" and result.path.is_dir()
 
 
 def test_a_destination_that_cannot_be_written_is_refused(line: Line) -> None:

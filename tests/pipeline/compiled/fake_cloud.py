@@ -37,6 +37,8 @@ class Cloud:
         accounts: service accounts.
         kubeflow_token: the only one that KFP accepts, where set.
         experiments: KFP's, name to id.
+        recurring_runs: KFP's, as JSON.
+        schedules: Vertex AI's, as JSON.
         jobs: custom jobs, name to JSON.
         endpoints: endpoints, id to JSON.
         models: Models, id to JSON.
@@ -54,6 +56,8 @@ class Cloud:
     accounts: set[str] = dataclasses.field(default_factory=lambda: {"trainer@my-project-1.iam.gserviceaccount.com"})
     kubeflow_token: str | None = None
     experiments: dict[str, str] = dataclasses.field(default_factory=dict)
+    recurring_runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    schedules: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     jobs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     endpoints: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     models: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -119,8 +123,12 @@ class Cloud:
             if method == "GET":
                 return 200, {"pipelineJobs": []}
             return 200, {**body, "name": f"{name}/{query['pipelineJobId'][0]}"}
+        if kind == "schedules" and method == "GET":
+            wanted = query["filter"][0].removeprefix('display_name="').removesuffix('"')
+            return 200, {"schedules": [one for one in self.schedules if one["displayName"] == wanted]}
         if kind == "schedules":
-            return 200, {**body, "name": f"{name}/4711"}
+            self.schedules.append({**body, "name": f"{name}/4711", "state": "ACTIVE"})
+            return 200, self.schedules[-1]
         if "/operations/" in name:
             return 200, self.operations[name]
         if kind in ("endpoints", "models"):
@@ -207,7 +215,12 @@ class Cloud:
         if what == "runs":
             return 200, {**body, "run_id": "r-1"}
         assert what == "recurringruns", what
-        return 200, {**body, "recurring_run_id": "rr-1"}
+        if method == "GET":
+            (predicate,) = json.loads(query["filter"][0])["predicates"]
+            found = [one for one in self.recurring_runs if one["display_name"] == predicate["string_value"]]
+            return 200, {"recurringRuns": found} if found else {}
+        self.recurring_runs.append({**body, "recurring_run_id": "rr-1"})
+        return 200, self.recurring_runs[-1]
 
 
 @contextlib.contextmanager

@@ -53,10 +53,7 @@ def against_native(folder: Path, rounds: int, say: Say) -> dict[str, Any]:
 
 
 def _overall(log: Path, metric: str) -> float:
-    text = log.read_text(encoding="utf-8", errors="replace")
-    # The log holds stderr too; the document starts at the first line that is a lone brace.
-    record = json.JSONDecoder().raw_decode(text[text.index("{\n") :])[0]
-    overall = next(entry for entry in record["slices"] if entry["slice"] == "Overall")
+    overall = next(entry for entry in _record(log)["slices"] if entry["slice"] == "Overall")
     return float(overall["metrics"][metric])
 
 
@@ -74,14 +71,8 @@ def large(folder: Path, counts: list[int], say: Say) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for count in counts:
         place = folder / str(count)
-        shutil.rmtree(place, ignore_errors=True)
-        say(f"writing {count:,} rows")
-        table = taxi_table.write(place / "trips.csv", count)
-        line = shipped_line(place, "taxi", examples={"input": str(table)})
-        say(f"conveyor run --until Transform on {count:,} rows")
-        cost = conveyor(place, "run", "run", str(line), "--until", "Transform", "--json")
-        text = (place / "run.log").read_text(encoding="utf-8", errors="replace")
-        record = json.JSONDecoder().raw_decode(text[text.index("{\n") :])[0]
+        line = large_line(place, count, say)
+        cost, record = _cold_run(place, line, say, "--until", "Transform")
         results[str(count)] = {
             "seconds": round(cost.seconds, 2),
             "microseconds_a_row": round(1e6 * cost.seconds / count, 1),
@@ -92,11 +83,32 @@ def large(folder: Path, counts: list[int], say: Say) -> dict[str, Any]:
     return results
 
 
+def large_line(place: Path, count: int, say: Say, **sections: dict[str, Any]) -> Path:
+    """Writes a table of resampled trips and the line for it into a new folder, and returns the line's file."""
+    shutil.rmtree(place, ignore_errors=True)
+    say(f"writing {count:,} rows")
+    table = taxi_table.write(place / "trips.csv", count)
+    return shipped_line(place, "taxi", examples={"input": str(table)}, **sections)
+
+
+def _cold_run(place: Path, line: Path, say: Say, *args: str) -> tuple[Measured, dict[str, Any]]:
+    say(" ".join(("conveyor run", *args, "in", str(place))))
+    cost = conveyor(place, "run", "run", str(line), *args, "--json")
+    return cost, _record(place / "run.log")
+
+
+def _record(log: Path) -> dict[str, Any]:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    # The log holds stderr too; the document starts at the first line that is a lone brace.
+    record: dict[str, Any] = json.JSONDecoder().raw_decode(text[text.index("{\n") :])[0]
+    return record
+
+
 SHORT_TRAINING: dict[str, dict[str, Any]] = {
     "tuner": {"max_trials": 1, "epochs": 1},
     "trainer": {"epochs": 1},
     "infra_validator": {"p99_latency_ms": 60_000.0},
-    "evaluator": {"thresholds": {}},
+    "evaluator": {"thresholds": {"auc": {"value_threshold": {"lower_bound": 0.5}}}},
 }
 """One epoch of one trial and one of the model: a time for a row and epoch, which a real run multiplies."""
 
@@ -113,15 +125,10 @@ def scaling(folder: Path, counts: list[int], whole_up_to: int, say: Say) -> dict
     results: dict[str, Any] = {}
     for count in counts:
         place = folder / str(count)
-        shutil.rmtree(place, ignore_errors=True)
-        say(f"writing {count:,} rows")
-        table = taxi_table.write(place / "trips.csv", count)
-        line = shipped_line(place, "taxi", examples={"input": str(table)}, **SHORT_TRAINING)
+        line = large_line(place, count, say, **SHORT_TRAINING)
         until = [] if count <= whole_up_to else ["--until", "Transform"]
-        say(f"conveyor run {' '.join(until)} on {count:,} rows")
-        cost = conveyor(place, "run", "run", str(line), *until, "--json")
-        text = (place / "run.log").read_text(encoding="utf-8", errors="replace")
-        record = json.JSONDecoder().raw_decode(text[text.index("{\n") :])[0]
+        cost, record = _cold_run(place, line, say, *until)
+        table = place / "trips.csv"
         results[str(count)] = {
             "seconds": round(cost.seconds, 1),
             "peak_mib": round(cost.peak_mib),

@@ -104,11 +104,11 @@ def serving(command: list[str], port: int, folder: Path, env: dict[str, str]) ->
             process.wait(30)
 
 
-def run(line: Workplace, environment: str) -> dict[str, Any]:
-    """Runs the line in a state of its own and returns the record."""
+def call(line: Workplace, environment: str, verb: str, *args: str) -> dict[str, Any]:
+    """Calls a command about the line in a state of its own and returns what it says."""
     home = line.folder / f"state-{environment}"
     done = subprocess.run(
-        [sys.executable, str(line.folder / "driver.py"), "run", str(line.folder), "--env", environment, "--json"],
+        [sys.executable, str(line.folder / "driver.py"), verb, str(line.folder), "--env", environment, "--json", *args],
         cwd=line.folder,
         env={**os.environ, "CONVEYOR_HOME": str(home), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -116,8 +116,23 @@ def run(line: Workplace, environment: str) -> dict[str, Any]:
         timeout=1200,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    record: dict[str, Any] = json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def run(line: Workplace, environment: str) -> dict[str, Any]:
+    """Runs the line, then predicts its whole input in parts; returns the record of the run."""
+    record = call(line, environment, "run")
+    output = str(line.folder / f"predictions-{environment}")
+    call(line, environment, "batch", "--input", "all", "--output", output, "--rows-per-part", "1000")
     return record
+
+
+def predictions(line: Workplace, environment: str) -> dict[str, str]:
+    """Returns file to SHA-256, of what was predicted."""
+    folder = line.folder / f"predictions-{environment}"
+    found = sorted(folder.glob("*.parquet")) + sorted(folder.glob("*.tfrecord.gz"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 def contents(line: Workplace, environment: str) -> dict[str, str]:
@@ -208,10 +223,12 @@ def test_an_engine_gives_what_this_machine_gives(line: Workplace, name: str, her
     expected = contents(line, "here")
     assert len(expected) > 20
     assert contents(line, folder.name) == expected
-    assert workers_started(folder) >= len(COMPARED)
+    assert len(predictions(line, "here")) >= 6
+    assert predictions(line, folder.name) == predictions(line, "here")
+    assert workers_started(folder) > len(COMPARED)
 
 
-def test_workers_that_share_nothing_but_a_bucket(tmp_path: Path, here: dict[str, Any]) -> None:
+def test_workers_that_share_nothing_but_a_bucket(tmp_path: Path, line: Workplace, here: dict[str, Any]) -> None:
     """As Dataflow's workers: the run has the bucket mounted, and where that is they have an empty disk of their own."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("this user may not make a mount namespace, in which the bucket's folder is hidden from the workers")
@@ -219,13 +236,14 @@ def test_workers_that_share_nothing_but_a_bucket(tmp_path: Path, here: dict[str,
     bucket = mounted / "bucket"
     write_csv(bucket / "trips.csv", [row for row in taxi_rows() if int(row["trip_start_timestamp"]) < YEAR_2014])
     over = merge(QUICK, {"examples": {"input": str(bucket / "trips.csv"), "window": None}})
-    line = Workplace(bucket / "line").shipped("taxi", **over)
-    (line.folder / "driver.py").write_text(DRIVER)
+    inside = Workplace(bucket / "line").shipped("taxi", **over)
+    (inside.folder / "driver.py").write_text(DRIVER)
     hidden = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {mounted.parent} && cd / && exec "$@"', "sh"]
     with cloud_storage(mounted) as address, pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONVEYOR_GCS_MOUNT", str(mounted))
-        with engine_for(line, "job service", hidden, HOME=str(tmp_path), STORAGE_EMULATOR_HOST=address) as folder:
-            record = run(line, folder.name)
+        with engine_for(inside, "job service", hidden, HOME=str(tmp_path), STORAGE_EMULATOR_HOST=address) as folder:
+            record = run(inside, folder.name)
     assert record["verdict"]["model_digest"] == here["verdict"]["model_digest"]
     assert record["slices"] == here["slices"]
-    assert workers_started(folder) >= len(COMPARED)
+    assert predictions(inside, folder.name) == predictions(line, "here")
+    assert workers_started(folder) > len(COMPARED)

@@ -27,10 +27,12 @@ from components.span_example_gen import executor as example_gen
 from components.span_statistics_gen import executor as statistics_gen
 from components.transform import executor as transform
 from conveyor.cli import main
+from pipeline.batch import work
 evaluator.SHARD_BYTES = 1
 example_gen.BEAM_ABOVE_BYTES = 0
 statistics_gen.INLINE_MAX_ROWS = -1
 transform.IN_PROCESS_BYTES = 0
+work.BEAM_ABOVE_BYTES = 0
 raise SystemExit(main(sys.argv[1:]))
 """
 BEAM_NODES = {"SpanExampleGen", "SpanStatisticsGen", "Transform", "Evaluator"}

@@ -25,26 +25,26 @@ from tests.e2e.line_runs import Workplace
 def job_server() -> Iterator[str]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     beam_job_api_pb2_grpc.add_JobServiceServicer_to_server(LocalJobServicer(), server)
-    port = server.add_insecure_port("localhost:0")
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield f"localhost:{port}"
+    yield f"127.0.0.1:{port}"
     server.stop(None)
 
 
 @pytest.fixture(scope="module")
 def other_server() -> Iterator[str]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
-    port = server.add_insecure_port("localhost:0")
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield f"localhost:{port}"
+    yield f"127.0.0.1:{port}"
     server.stop(None)
 
 
 @pytest.fixture
 def closed() -> Iterator[str]:
     with socket.socket() as taken:
-        taken.bind(("localhost", 0))
-        yield f"localhost:{taken.getsockname()[1]}"
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 def beam(endpoint: str, pool: str, **over: Any) -> BeamConfig:
@@ -144,7 +144,7 @@ def test_a_run_ends_with_the_line_and_exit_code_1(
     closed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONVEYOR_HOME", str(tmp_path / "state"))
-    section = beam(closed, "localhost:1").model_dump(exclude_unset=True)
+    section = beam(closed, "127.0.0.1:1").model_dump(exclude_unset=True)
     line = Workplace(tmp_path).shipped("taxi", beam=section).folder
     assert cli.main(["run", str(line)]) == 1
     told = capsys.readouterr()

@@ -78,6 +78,7 @@ def test_taxi_fare(tmp_path: Path) -> None:
     assert 0 < metrics["mean_absolute_error"] < metrics["root_mean_squared_error"] < 20.0
 
 
+@pytest.mark.slow
 def test_census(tmp_path: Path) -> None:
     write_csv(tmp_path / "census.csv", census_rows(2500))
     over = {"evaluator": {"thresholds": {"auc": {"value_threshold": {"lower_bound": 0.7}}}}}

@@ -74,6 +74,7 @@ def test_releases_show_and_runs_tell_of_it(place: Workplace, first: dict[str, An
     assert "payment_type=Cash" in place.conveyor("show", first["run_id"]).stdout
 
 
+@pytest.mark.slow
 def test_a_new_slice_retrains_nothing(place: Workplace, first: dict[str, Any]) -> None:
     change(place, evaluator={"slicing_specs": [{"feature_keys": ["trip_start_month"]}]})
     record = place.run()
@@ -83,6 +84,7 @@ def test_a_new_slice_retrains_nothing(place: Workplace, first: dict[str, Any]) -
     assert record["verdict"]["nothing_new"]
 
 
+@pytest.mark.slow
 def test_missed_threshold_is_not_blessed_with_the_reason(place: Workplace, first: dict[str, Any]) -> None:
     change(place, evaluator={"thresholds": {"auc": {"value_threshold": {"lower_bound": 0.9999}}}})
     record = place.run(expect=3)

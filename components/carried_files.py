@@ -57,7 +57,7 @@ class Carried:
             return self._function(*args)
         for path in self._reads(*args):
             _fetch(path, self._mounted)
-        written = [*self._writes(*args), self._notes]
+        written = [path for path in (*self._writes(*args), self._notes) if as_uri(path, self._mounted) is not None]
         before = {name: os.stat(name).st_mtime_ns for path in written for name in _files(Path(path))}
         try:
             return self._function(*args)
@@ -112,8 +112,7 @@ def _put(written: Iterable[str], before: Mapping[str, int], mounted: str) -> Non
         names = [name for name in _files(Path(path)) if os.stat(name).st_mtime_ns != before.get(name)]
         for name in sorted(names, key=lambda name: (os.stat(name).st_mtime_ns, name)):
             uri = as_uri(name, mounted)
-            if uri is None:
-                continue
+            assert uri is not None, "what is below a folder of a bucket is in the bucket"
             with FileSystems.create(uri, "application/octet-stream", "uncompressed") as sink, open(name, "rb") as file:
                 while block := file.read(1 << 20):
                     sink.write(block)
@@ -121,5 +120,6 @@ def _put(written: Iterable[str], before: Mapping[str, int], mounted: str) -> Non
 
 def _files(path: Path) -> list[str]:
     if path.is_dir():
-        return [str(file) for file in sorted(path.rglob("*")) if file.is_file()]
+        # Not what another job is still writing: that has a name for a moment only.
+        return [str(file) for file in sorted(path.rglob("*")) if file.is_file() and file.suffix != ".tmp"]
     return [str(path)] if path.is_file() else []

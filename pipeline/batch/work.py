@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.bulk_inferrer.part import PartJob, make_part
+from components.bulk_inferrer.part import PartJob, make_part, part_name, record_path
 from components.bulk_inferrer.part_rows import ERROR, FILE, LINE, Source, cut_parts, read_blocks
 from components.carried_files import Carried
 from data.whole_file import scratch_folder
@@ -150,7 +150,9 @@ def _reads(job: PartJob) -> list[str]:
 
 
 def _writes(job: PartJob) -> list[str]:
-    return [job.folder]
+    files = [Path(job.folder) / part_name(job.part, job.parts, part_format) for part_format in job.formats]
+    # The record last: it says that the files are there.
+    return [str(path) for path in (*files, record_path(job.records, job.part))]
 
 
 def _staged(job: PartJob, table: pa.Table, folder: Path) -> PartJob:

@@ -24,6 +24,7 @@ def copy_in_capitals(source: str, target: str) -> int:
         raise DataRejected(f"{source} is empty", hint="fill it")
     Path(target).mkdir(parents=True, exist_ok=True)
     (Path(target) / "capitals.txt").write_text(text.upper(), encoding="utf-8")
+    (Path(target) / ".other.txt.1-12345678.tmp").write_text("of another job")
     (Path(target) / "done.json").write_text("{}", encoding="utf-8")
     return len(text)
 
@@ -72,7 +73,7 @@ def test_what_is_read_comes_and_what_is_written_goes(bucket: Path, server: str, 
     args = (f"{elsewhere}/bucket/in/a.txt", f"{elsewhere}/bucket/out/x")
     assert on_worker(job, *args) == 6
     assert (bucket / "out" / "x" / "capitals.txt").read_text(encoding="utf-8") == "STRASSE"
-    assert (bucket / "out" / "x" / "done.json").exists()
+    assert sorted(path.name for path in (bucket / "out" / "x").iterdir()) == ["capitals.txt", "done.json"]
     # Again, with another content of the same length: it is fetched anew, and what was written is replaced.
     (bucket / "in" / "a.txt").write_text("gasse!", encoding="utf-8")
     assert on_worker(job, *args) == 6

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from data.worker_errors import Noting
 _MARKER = ".conveyor-fetched"
 """Lies in a mount folder that is none, but was made to hold what was fetched."""
 
+BLOCK_BYTES = 1 << 20
 Files = Callable[..., Iterable[str]]
 
 
@@ -91,8 +93,7 @@ def _fetch(path: str, mounted: str) -> None:
                 FileSystems.open(found.path, "application/octet-stream", "uncompressed") as source,
             ):
                 with temporary.open("wb") as file:
-                    while block := source.read(1 << 20):
-                        file.write(block)
+                    shutil.copyfileobj(source, file, BLOCK_BYTES)
                 os.utime(temporary, (stamp[0], stamp[0]))
 
 
@@ -114,8 +115,7 @@ def _put(written: Iterable[str], before: Mapping[str, int], mounted: str) -> Non
             uri = as_uri(name, mounted)
             assert uri is not None, "what is below a folder of a bucket is in the bucket"
             with FileSystems.create(uri, "application/octet-stream", "uncompressed") as sink, open(name, "rb") as file:
-                while block := file.read(1 << 20):
-                    sink.write(block)
+                shutil.copyfileobj(file, sink, BLOCK_BYTES)
 
 
 def _files(path: Path) -> list[str]:

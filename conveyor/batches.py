@@ -10,15 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from conveyor.bad_rows import say, tell_bad_rows
 from conveyor.output import print_json
 from pipeline.batch.folder import MANIFEST
 from pipeline.batch.run import BatchOptions, BatchReport, run_batch
 from pipeline.state import State
 from schema.line import Line
 from schema.loading import find_line, load_line
-
-SHOWN = 5
-"""So many bad rows are named, at most."""
 
 
 def do_batch(line: str, environment: str | None, options: BatchOptions, *, as_json: bool) -> int:
@@ -72,39 +70,23 @@ class _Shown:
         if self._bar is not None:
             self._bar.update(self._task, completed=len(made), total=parts, rows=rows)
         else:
-            _say(self._screen, f"{len(made)} of {parts} parts, {rows:,} rows")
+            say(self._screen, f"{len(made)} of {parts} parts, {rows:,} rows")
 
 
 def _conclude(line: Line, report: BatchReport, folder: Path, screen: Console) -> int:
     manifest = report.manifest
     if report.unused:
-        _say(screen, f"not asked for by the model: {', '.join(report.unused)}")
+        say(screen, f"not asked for by the model: {', '.join(report.unused)}")
     if report.lacking:
-        _say(screen, f"missing in every row: {', '.join(report.lacking)}")
+        say(screen, f"missing in every row: {', '.join(report.lacking)}")
     rows, parts = manifest["rows_out"], len(manifest["parts"])
     if not report.made:
-        _say(screen, f"nothing to do: all {parts} parts are in {folder} since {manifest['finished']}")
+        say(screen, f"nothing to do: all {parts} parts are in {folder} since {manifest['finished']}")
     there = f" ({parts - report.made} were there)" if 0 < report.made < parts else ""
-    _say(
+    say(
         screen,
         f"{manifest['rows_predicted']:,} of {rows:,} rows predicted by version {manifest['model_version']}, "
         f"{parts} parts{there} and {MANIFEST} in {folder}",
     )
-    if not report.bad_rows:
-        return 0
-    allowed = line.examples.max_bad_rows
-    too_many = report.bad_rows > allowed * rows
-    share = f"{report.bad_rows:,} of {rows:,} rows ({report.bad_rows / rows:.2%})"
-    if too_many:
-        expected = f"at most {allowed:.4g} of the rows (examples.max_bad_rows)"
-        _say(screen, f"conveyor: bad rows must be {expected}. Got {share} instead, such as")
-    else:
-        _say(screen, f"bad rows: {share}, such as")
-    for bad in [bad for part in manifest["parts"] for bad in part["bad"]][:SHOWN]:
-        _say(screen, f"  {bad['file']}:{bad['line']}: {bad['reason']}")
-    _say(screen, "  next: see the error column for all of them")
-    return 4 if too_many else 0
-
-
-def _say(screen: Console, text: str) -> None:
-    screen.print(text, markup=False, soft_wrap=True)
+    named = (f"{bad['file']}:{bad['line']}: {bad['reason']}" for part in manifest["parts"] for bad in part["bad"])
+    return tell_bad_rows(screen, report.bad_rows, rows, line.examples.max_bad_rows, named, in_output=True)

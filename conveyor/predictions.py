@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from conveyor.bad_rows import say, tell_bad_rows
 from conveyor.output import console, print_json
 from conveyor.prediction_view import Kept, outputs_of, plain, records_table
 from schema.errors import UsageError
@@ -87,7 +88,7 @@ async def ask(question: Question) -> int:
     _warn_of_open_token(question, screen)
 
     def again(event: Again) -> None:
-        _say(
+        say(
             screen,
             f"{event.code.name}: {event.message}; attempt {event.attempt} failed, the next one in "
             f"{event.seconds:.1f} s",
@@ -106,7 +107,7 @@ async def ask(question: Question) -> int:
 def _warn_of_open_token(question: Question, screen: Console) -> None:
     where = Address.parse(question.address, question.client.get("api", "gRPC"))
     if question.client.get("token") and question.client.get("tls") is None and not where.loopback:
-        _say(screen, f"warning: the token goes to {where} without TLS; anyone on the way can read it")
+        say(screen, f"warning: the token goes to {where} without TLS; anyone on the way can read it")
 
 
 async def _ask_rows(question: Question, core: Core, plan: Plan) -> int:
@@ -143,9 +144,9 @@ async def _ask_table(question: Question, core: Core, plan: Plan, screen: Console
         table = ParquetInput(question.parquet)
     unused, lacking = check_columns(table, plan.encoder, core.rules, question.key)
     if unused:
-        _say(screen, f"not asked for by the model: {', '.join(unused)}")
+        say(screen, f"not asked for by the model: {', '.join(unused)}")
     if lacking:
-        _say(screen, f"missing in every row: {', '.join(lacking)}")
+        say(screen, f"missing in every row: {', '.join(lacking)}")
     with _progress(screen) as progress:
         task = progress.add_task(Path(table.path).name, total=table.total, bad="")
 
@@ -172,26 +173,9 @@ async def _ask_table(question: Question, core: Core, plan: Plan, screen: Console
 
 def _conclude(question: Question, report: Report, screen: Console) -> int:
     where = f", written to {question.output}" if question.output is not None else ""
-    _say(screen, f"{report.predicted:,} of {report.rows:,} rows predicted{where}")
-    if not report.bad:
-        return 0
-    allowed = question.line.examples.max_bad_rows
-    too_many = len(report.bad) > allowed * report.rows
-    share = f"{len(report.bad):,} of {report.rows:,} rows ({len(report.bad) / report.rows:.2%})"
-    if too_many:
-        expected = f"at most {allowed:.4g} of the rows (examples.max_bad_rows)"
-        _say(screen, f"conveyor: bad rows must be {expected}. Got {share} instead, such as")
-    else:
-        _say(screen, f"bad rows: {share}, such as")
-    for bad in report.bad[:5]:
-        _say(screen, f"  {bad}")
-    if question.output is not None:
-        _say(screen, "  next: see the error column for all of them")
-    return 4 if too_many else 0
-
-
-def _say(screen: Console, text: str) -> None:
-    screen.print(text, markup=False, soft_wrap=True)
+    say(screen, f"{report.predicted:,} of {report.rows:,} rows predicted{where}")
+    allowed, in_output = question.line.examples.max_bad_rows, question.output is not None
+    return tell_bad_rows(screen, len(report.bad), report.rows, allowed, report.bad, in_output=in_output)
 
 
 def _document(question: Question, plan: Plan, report: Report, unused: list[str], lacking: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from components.vertex_ai import CredentialsProblem, google_credentials
 from data.mounted_bucket import MOUNT_VARIABLE, as_uri, mount
 from schema.beam import BeamConfig
 from schema.errors import RunnerError
@@ -114,16 +115,9 @@ def _check_dataflow(line: Line, places: Mapping[str, object]) -> None:
 
 
 def _check_credentials() -> None:
-    import google.auth
-    from google.auth import exceptions
-    from google.auth.transport import requests
-
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        credentials.refresh(requests.Request())
-    except exceptions.GoogleAuthError as error:
-        told = str(error).splitlines()[0]
+        google_credentials()
+    except CredentialsProblem as error:
         raise RunnerError(
-            f"beam.runner DataflowRunner must have Google Cloud credentials. Got none that hold instead: {told}",
-            hint="gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to a key file",
+            f"beam.runner DataflowRunner must have Google Cloud credentials. {error.args[0]}", hint=error.hint
         ) from None

@@ -22,7 +22,8 @@ from schema.orchestration import Target
 
 CUSTOM_JOB_ARG = "--custom_job"
 OUTPUT_FILE = "executor_output.json"
-_COMMAND = ["python", "-m", "pipeline.compiled.step"]
+COMMAND = ["python", "-m", "pipeline.compiled.step"]
+"""The command of every container."""
 _WAITING = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING", "JOB_STATE_UPDATING")
 _UNSETTLED = (*_WAITING, "JOB_STATE_CANCELLING", "JOB_STATE_PAUSED")
 _POLL_SECONDS = 20.0
@@ -96,7 +97,7 @@ def custom_job(options: dict[str, Any], run_id: str, folder: Path, args: Sequenc
     pool: dict[str, Any] = {
         "machineSpec": spec,
         "replicaCount": "1",
-        "containerSpec": {"imageUri": options["image"], "command": _COMMAND, "args": list(args)},
+        "containerSpec": {"imageUri": options["image"], "command": COMMAND, "args": list(args)},
     }
     if "boot_disk_size_gb" in machine:
         pool["diskSpec"] = {"bootDiskType": "pd-ssd", "bootDiskSizeGb": machine["boot_disk_size_gb"]}

@@ -12,7 +12,7 @@ from typing import Any
 from data.mounted_bucket import as_folder
 from data.window import OpenWindow
 from pipeline.beam_options import SETUP_FILE, beam_pipeline_args
-from pipeline.compiled.custom_job import CUSTOM_JOB_ARG, custom_job_options
+from pipeline.compiled.custom_job import COMMAND, CUSTOM_JOB_ARG, custom_job_options
 from pipeline.inputs import RunInputs
 from pipeline.state import State
 from schema.errors import ConfigError, UsageError
@@ -20,7 +20,6 @@ from schema.line import Line
 from schema.loading import LoadedLine
 from schema.orchestration import OrchestrationConfig, ResourcesConfig, Target
 
-COMMAND = ("python", "-m", "pipeline.compiled.step")
 RUN_ID_ARGS = ("--run_id", "{{$.pipeline_job_name}}")
 # Their results hang on the release ledger, which is no input that a service could compare.
 _NEVER_CACHED = ("baseline", "Pusher")
@@ -110,7 +109,7 @@ def compile_job(loaded: LoadedLine, inputs: RunInputs, place: Place) -> dict[str
     # A Path would have mangled its scheme.
     pipeline.pipeline_info.pipeline_root = place.pipeline_root
     config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-        default_image=place.image, default_commands=list(COMMAND), use_pipeline_spec_2_1=True
+        default_image=place.image, default_commands=COMMAND, use_pipeline_spec_2_1=True
     )
     job: dict[str, Any] = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config).run(pipeline, write_out=False)
     _finish(job["pipelineSpec"], line, place)

@@ -26,11 +26,6 @@ class BatchInput:
     source: Source
     spans: tuple[str, ...] = ()
 
-    @property
-    def bytes(self) -> int:
-        """The size of the files."""
-        return sum(file.bytes for file in self.source.files)
-
 
 def find_input(given: str, config: ExamplesConfig, base_dir: Path, cwd: Path) -> BatchInput:
     """Finds what a user means by `--input`.

@@ -16,12 +16,12 @@ from typing import Any
 
 from components.vertex_ai import VertexPlace, message_of, told_as_submission_error, vertex_client
 from pipeline.compiled.failures import ERROR_FILE, StepFailed, told_failure
+from pipeline.compiled.handover import OUTPUT_FILE
 from schema.errors import ConfigError, SubmissionError
 from schema.loading import LoadedLine
 from schema.orchestration import Target
 
 CUSTOM_JOB_ARG = "--custom_job"
-OUTPUT_FILE = "executor_output.json"
 COMMAND = ["python", "-m", "pipeline.compiled.step"]
 """The command of every container."""
 _WAITING = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING", "JOB_STATE_UPDATING")

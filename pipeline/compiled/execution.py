@@ -26,7 +26,6 @@ from pipeline.compiled.failures import StepFailed, told_failure
 from pipeline.events import NodeEvent
 from schema import errors
 
-OUTPUT_FILE = "executor_output.json"
 _PLACEHOLDER = re.compile(r"\{\{\$(.*?)\}\}")
 _LAST_WORDS = 2000
 
@@ -129,7 +128,7 @@ class _Execution:
         outputs = self._outputs(name, component, folder)
         executor_input = {
             "inputs": {"parameterValues": self._parameters(task), "artifacts": self._inputs(task)},
-            "outputs": {"artifacts": outputs, "outputFile": f"{folder}/{OUTPUT_FILE}"},
+            "outputs": {"artifacts": outputs, "outputFile": f"{folder}/{handover.OUTPUT_FILE}"},
         }
         values = {
             "": json.dumps(executor_input),
@@ -142,7 +141,7 @@ class _Execution:
         here = Path(as_folder(folder, self._env))
         here.mkdir(parents=True, exist_ok=True)
         self._call(name, command, here)
-        written = json.loads((here / OUTPUT_FILE).read_text(encoding="utf-8"))
+        written = json.loads((here / handover.OUTPUT_FILE).read_text(encoding="utf-8"))
         self._written[name] = written.get("artifacts", {})
         return self._made(outputs)
 

@@ -17,6 +17,8 @@ from typing import Any
 from data.whole_file import replace_text
 
 SUFFIX = ".artifacts.json"
+OUTPUT_FILE = "executor_output.json"
+"""The executor output, in the folder of the step."""
 
 
 def artifact_id(uri: str) -> int:

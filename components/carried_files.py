@@ -1,4 +1,4 @@
-"""Files of a mounted bucket for Beam workers that have not mounted it, Dataflow's among them.
+"""Files of mounted storage for Beam workers that have not mounted it, Dataflow's among them.
 
 Components read and write files. On workers that share a file system with the run, or have mounted the bucket at the
 same folder, that is all there is to it. Where the folder is missing, what a job reads is fetched from the bucket to the
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data.mounted_bucket import SCHEME, as_uri, mount
+from data.mounts import as_uri, mounts
 from data.whole_file import new_folder, replacing
 from data.worker_errors import Noting
 
@@ -33,8 +33,8 @@ class Carried:
         reads: called with the same arguments, gives the files and folders that it reads.
         writes: likewise those that it writes.
         noting: notes the function's errors, in a folder that is taken back too.
-        mounted: the folder that buckets are mounted in where the run is; by default what this process's environment
-            says.
+        mounted: scheme to the folder that its storage is mounted in where the run is; by default what this process's
+            environment says.
     """
 
     def __init__(
@@ -43,48 +43,52 @@ class Carried:
         reads: Files,
         writes: Files,
         noting: Noting,
-        mounted: str | None = None,
+        mounted: Mapping[str, str] | None = None,
     ) -> None:
         self._function = noting(function)
         self._reads = reads
         self._writes = writes
         self._notes = str(noting.folder)
-        self._mounted = mount(os.environ) if mounted is None else mounted
+        # Only what the run itself has mounted can be missing elsewhere.
+        found = {scheme: folder for scheme, folder in mounts(os.environ).items() if Path(folder).is_dir()}
+        self._mounted = dict(found if mounted is None else mounted)
         # Beam reads the signature for its types.
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any) -> Any:
         """Calls the function; where the bucket is not mounted, fetches files before and puts files into it after."""
-        if not _is_elsewhere(Path(self._mounted)):
+        missing = {scheme: folder for scheme, folder in self._mounted.items() if _is_elsewhere(Path(folder))}
+        if not missing:
             return self._function(*args)
         for path in self._reads(*args):
-            _fetch(path, self._mounted)
-        written = [path for path in (*self._writes(*args), self._notes) if as_uri(path, self._mounted) is not None]
+            _fetch(path, missing)
+        written = [path for path in (*self._writes(*args), self._notes) if as_uri(path, missing) is not None]
         before = {name: os.stat(name).st_mtime_ns for path in written for name in _files(Path(path))}
         try:
             return self._function(*args)
         finally:
             # After an error too: what it was is among the files.
-            _put(written, before, self._mounted)
+            _put(written, before, missing)
 
 
 def _is_elsewhere(mounted: Path) -> bool:
     return not mounted.is_dir() or (mounted / _MARKER).exists()
 
 
-def _fetch(path: str, mounted: str) -> None:
+def _fetch(path: str, mounted: Mapping[str, str]) -> None:
     uri = as_uri(path, mounted)
     if uri is None:
         return
     from apache_beam.io.filesystems import FileSystems
 
+    scheme = uri.partition("://")[0]
     # Marked from the first moment on: another worker may look at it at any time.
-    with new_folder(Path(mounted)) as made:
+    with new_folder(Path(mounted[scheme])) as made:
         (made / _MARKER).touch()
     for pattern in (uri, f"{uri}/**"):
         (match,) = FileSystems.match([pattern])
         for found in match.metadata_list:
-            target = Path(mounted) / found.path.removeprefix(SCHEME)
+            target = Path(mounted[scheme]) / found.path.removeprefix(f"{scheme}://")
             stamp = (found.last_updated_in_seconds or 0.0, found.size_in_bytes)
             if found.path.endswith("/") or _is_same(target, stamp):
                 continue
@@ -105,7 +109,7 @@ def _is_same(target: Path, stamp: tuple[float, int]) -> bool:
     return (round(found.st_mtime, 3), found.st_size) == (round(stamp[0], 3), stamp[1])
 
 
-def _put(written: Iterable[str], before: Mapping[str, int], mounted: str) -> None:
+def _put(written: Iterable[str], before: Mapping[str, int], mounted: Mapping[str, str]) -> None:
     from apache_beam.io.filesystems import FileSystems
 
     for path in written:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from data.binary import content
 from data.columns import require_columns
 from data.fingerprint import RowsFingerprint, file_sha256, files_fingerprint
-from data.mounted_bucket import mounted_folder
+from data.mounts import mounted_folder
 from data.patterns import SpanPattern, compile_pattern, match_files, pattern_label
 from data.periods import period_label
 from data.span_cut import cut_blocks

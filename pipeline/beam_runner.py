@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.vertex_ai import CredentialsProblem, google_credentials
-from data.mounted_bucket import MOUNT_VARIABLE, as_uri, mount
+from data.mounts import as_uri, mount, mount_variable
 from schema.beam import BeamConfig
 from schema.errors import RunnerError
 from schema.line import Line
@@ -100,11 +100,11 @@ def _check_dataflow(line: Line, places: Mapping[str, object]) -> None:
     """Its workers mount nothing: files come to them from the bucket (`components.carried_files`)."""
     mounted = mount(os.environ)
     for name, path in places.items():
-        if as_uri(str(path), mounted) is None:
+        if as_uri(str(path), {"gs": mounted}) is None:
             raise RunnerError(
                 f"{name} must be below {mounted}/BUCKET for DataflowRunner: its workers have files from the bucket "
                 f"only. Got {str(path)!r} instead",
-                hint=f"mount the bucket (gcsfuse BUCKET {mounted}/BUCKET), or say where it is by {MOUNT_VARIABLE}",
+                hint=f"mount the bucket (gcsfuse BUCKET {mounted}/BUCKET), or say where by {mount_variable('gs')}",
             )
     if line.transform.preprocessing_fn is not None:
         raise RunnerError(

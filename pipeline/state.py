@@ -12,7 +12,7 @@ from typing import Any
 
 import filelock
 
-from data.mounted_bucket import mounted_folder
+from data.mounts import mounted_folder
 from data.whole_file import replace_text
 from schema.errors import LineBusy
 

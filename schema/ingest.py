@@ -45,8 +45,8 @@ class ExamplesConfig(Section):
 
     input: str = Field(min_length=1)
     """A file, or a pattern with `{SPAN}`, `{VERSION}` or `{YYYY}`, `{MM}`, `{DD}` and wildcards. Relative to the
-    line.yaml. `gs://BUCKET/PATH` is found where the bucket is mounted, `package:NAME/PATH` in an installed Python
-    package."""
+    line.yaml. `gs://BUCKET/PATH`, `s3://BUCKET/PATH` … are found where the bucket is mounted, `package:NAME/PATH` in an
+    installed Python package."""
     format: Literal["csv", "parquet", "tfrecord", "avro"] | None = None
     """File format; by default told from the file name (.csv, .parquet, .tfrecord, .tfrecord.gz, .avro)."""
     span_by: SpanBy | None = None

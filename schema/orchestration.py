@@ -186,7 +186,8 @@ class OrchestrationConfig(Section):
     image: str | None = None
     """Container image of the steps, with this project in it (`deploy/Dockerfile`)."""
     pipeline_root: str | None = None
-    """Where artifacts go: `gs://BUCKET/FOLDER`, or a folder that every step has mounted at the same path."""
+    """Where artifacts go: `gs://BUCKET/FOLDER` (or `s3://`, `minio://` … on a Kubeflow cluster, mounted in the steps),
+    or a folder that every step has mounted at the same path."""
     state: str | None = None
     """The line's state as a folder that the steps see; by default below `pipeline_root`, a bucket being mounted at
     `/gcs/BUCKET` as Vertex AI does it. The release ledger, the curated schema's suggestions and what is remembered from
@@ -268,9 +269,10 @@ class OrchestrationConfig(Section):
     @classmethod
     def _place(cls, value: str | None, info: object) -> str | None:
         name = getattr(info, "field_name", "")
-        if value is None or value.startswith("/") or (name == "pipeline_root" and re.match(r"gs://[^/]", value)):
+        in_bucket = name == "pipeline_root" and re.match(r"[a-z][a-z0-9+.-]*://[^/]", value or "")
+        if value is None or value.startswith("/") or in_bucket:
             return value.rstrip("/") if value else value
-        allowed = "an absolute folder" + (" or gs://BUCKET/FOLDER" if name == "pipeline_root" else "")
+        allowed = "an absolute folder" + (" or SCHEME://BUCKET/FOLDER" if name == "pipeline_root" else "")
         raise ValueError(f"must be {allowed}. Got {value!r} instead")
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import filelock
 
 from components.pusher.vertex_endpoint import deploy
-from data.mounted_bucket import mounted_folder
+from data.mounts import mounted_folder
 from schema.errors import ReleaseError
 from serving.base_path import (
     TEMPORARY_PREFIX,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.vertex_ai import VertexPlace, message_of, vertex_client, wait_for
-from data.mounted_bucket import as_uri, mount
+from data.mounts import as_uri, mount
 from schema.base import sha256_json
 from schema.errors import ReleaseError
 from schema.release import VertexEndpointConfig
@@ -38,7 +38,7 @@ def deploy(folder: Path, digest: str, endpoint: Mapping[str, Any]) -> None:
     from google.auth import exceptions as auth
 
     config = VertexEndpointConfig.model_validate(dict(endpoint))
-    uri = as_uri(str(folder.absolute()), mount(os.environ))
+    uri = as_uri(str(folder.absolute()), {"gs": mount(os.environ)})
     if uri is None:
         raise ReleaseError(
             f"pusher.push_destination must be below {mount(os.environ)}, where buckets are mounted, for "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.vertex_ai import VertexPlace, google_credentials, vertex_client
-from data.mounted_bucket import as_folder
+from data.mounts import as_folder
 from data.window import locate
 from pipeline.compiled.buckets import bucket_problems
 from pipeline.compiled.kubeflow import headers, kubeflow_problems

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from data.mounted_bucket import as_folder
+from data.mounts import as_folder
 from pipeline.compiled import handover
 from pipeline.compiled.failures import StepFailed, told_failure
 from pipeline.events import NodeEvent

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.mounted_bucket import as_folder
+from data.mounts import as_folder
 from data.window import OpenWindow
 from pipeline.beam_options import SETUP_FILE, beam_pipeline_args
 from pipeline.compiled.custom_job import COMMAND, CUSTOM_JOB_ARG, custom_job_options

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.mounted_bucket import as_folder
+from data.mounts import as_folder
 from pipeline.beam_options import SETUP_FILE, with_own_setup_file
 from pipeline.compiled import handover
 from pipeline.compiled.custom_job import CUSTOM_JOB_ARG, run_custom_job

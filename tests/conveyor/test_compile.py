@@ -23,8 +23,8 @@ def run(workplace: Workplace, *args: str) -> int:
         ({}, "vertex", "orchestration.image must be set to compile for vertex"),
         ({"image": "i"}, "kubeflow", "orchestration.pipeline_root must be set to compile for kubeflow"),
         ({**PLACE, "pipeline_root": "/mnt/root"}, "vertex", "must be gs://BUCKET/FOLDER for vertex. Got '/mnt/root'"),
-        ({**PLACE, "pipeline_root": "bucket"}, "vertex", "must be an absolute folder or gs://BUCKET/FOLDER"),
-        ({**PLACE, "pipeline_root": "s3://x/y"}, "kubeflow", "must be an absolute folder or gs://BUCKET/FOLDER"),
+        ({**PLACE, "pipeline_root": "bucket"}, "vertex", "must be an absolute folder or SCHEME://BUCKET/FOLDER"),
+        ({**PLACE, "pipeline_root": "s3:///y"}, "kubeflow", "must be an absolute folder or SCHEME://BUCKET/FOLDER"),
         ({**PLACE, "state": "gs://bucket/state"}, "vertex", "must be an absolute folder. Got"),
         ({**PLACE, "resources": {"Trainr": {"cpu": "1"}}}, "vertex", "resources must name components"),
         (

@@ -248,7 +248,10 @@ def test_pruning_does_not_touch_what_it_does_not_know(line: Line) -> None:
     ("destination", "said"),
     [
         ("gs://bucket/taxi", "pusher.push_destination must be in a bucket that is mounted at /.*/mounted/bucket"),
-        ("hdfs://cluster/taxi", "pusher.push_destination must be a folder or gs://BUCKET/FOLDER. Got 'hdfs:"),
+        (
+            "hdfs://cluster/taxi",
+            "pusher.push_destination must be in a bucket that is mounted at /hdfs/cluster. Got 'hdfs:",
+        ),
     ],
 )
 def test_a_destination_that_is_no_local_folder_is_refused(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 
-from data.mounted_bucket import as_folder
+from data.mounts import as_folder
 from pipeline.compiled import handover
 
 

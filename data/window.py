@@ -168,8 +168,8 @@ def resolve_window(config: ExamplesConfig, base_dir: Path, selection: str = "all
     return Window(format=fmt, spans=tuple(spans))
 
 
-def locate(text: str, base_dir: Path) -> str:
-    """Returns `examples.input` as an absolute path or pattern.
+def locate(text: str, base_dir: Path, key: str = "examples.input") -> str:
+    """Returns a path or pattern of the `examples` section as an absolute one.
 
     `package:NAME/PATH` is found without importing the package, which may be as slow to import as TFX.
 
@@ -177,7 +177,7 @@ def locate(text: str, base_dir: Path) -> str:
         ConfigError: there is no such package, or it is in a bucket that is not mounted.
     """
     if not text.startswith(_PACKAGE):
-        return str(base_dir.resolve() / mounted_folder(text, os.environ, "examples.input"))
+        return str(base_dir.resolve() / mounted_folder(text, os.environ, key))
     name, _, rest = text[len(_PACKAGE) :].partition("/")
     try:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
@@ -186,7 +186,7 @@ def locate(text: str, base_dir: Path) -> str:
     roots = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not roots or not rest:
         raise ConfigError(
-            f"examples.input must be package:NAME/PATH with an installed top-level package. Got {text!r} instead",
+            f"{key} must be package:NAME/PATH with an installed top-level package. Got {text!r} instead",
             hint="install the package, or name a file",
         )
     return str(Path(roots[0]).resolve() / rest)

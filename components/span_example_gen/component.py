@@ -20,6 +20,7 @@ class SpanExampleGenSpec(ComponentSpec):
         "column_types": ExecutionParameter(type=str),
         "code_digest": ExecutionParameter(type=str),
         "state_dir": ExecutionParameter(type=str),
+        "exclusions": ExecutionParameter(type=str, optional=True),
     }
     INPUTS: dict[str, Any] = {}
     OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
@@ -33,13 +34,23 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     a hash of the serialized record, which changes with the types that were inferred for the whole table.
 
     Output `examples`: one Examples artifact a span, of GZIP TFRecords of tf.Example, with the custom properties
-    fingerprint, ingest_key, label (str) and rows (int), and a `span.json` beside the splits.
+    fingerprint, ingest_key, label (str) and rows (int), and a `span.json` beside the splits. Where rows are left out on
+    request, also exclusions (the digest of what names them), excluded_rows and unmatched_exclusions (the number of
+    conditions that no row of the whole window meets).
     """
 
     SPEC_CLASS = SpanExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, window: str, config: str, column_types: str, code_digest: str, state_dir: str) -> None:
+    def __init__(
+        self,
+        window: str,
+        config: str,
+        column_types: str,
+        code_digest: str,
+        state_dir: str,
+        exclusions: str | None = None,
+    ) -> None:
         """Wires the component.
 
         Args:
@@ -48,6 +59,8 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             column_types: JSON object, column name to INT, FLOAT or BYTES, of the curated schema; may be `{}`.
             code_digest: changes with the sources of this component.
             state_dir: the line's state folder.
+            exclusions: JSON of the `data.exclusions.ExclusionFile` of rows to leave out, or None. Where the file is and
+                its digest: what it says is not for ML Metadata, which keeps exec properties for good.
         """
         super().__init__(
             spec=SpanExampleGenSpec(
@@ -56,6 +69,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
                 column_types=column_types,
                 code_digest=code_digest,
                 state_dir=state_dir,
+                exclusions=exclusions,
                 examples=channel.Channel(type=standard_artifacts.Examples),
             )
         )

@@ -15,6 +15,7 @@ from components.span_example_gen.staging import FILE_COLUMN, LINE_COLUMN, staged
 from components.span_example_gen.store import QUARANTINE, SIDECAR, SpanStore
 from data.column_types import cast_column
 from data.examples import encode_examples
+from data.exclusions import ExclusionFile
 from data.label import evaluate, expression_columns
 from data.quarantine import MAX_RAW, BadRow, quarantine_name, write_quarantine
 from data.records import SplitWriter
@@ -57,11 +58,16 @@ class EncodeJob(Handover):
     """Hash buckets a split."""
     split_by: tuple[str, ...]
     """Key columns of the split."""
+    sample: float | None = None
+    """Share of the rows to take; None for all."""
+    exclusions: ExclusionFile | None = None
+    """Rows to leave out; None when there are none in the span."""
 
     @property
     def reads(self) -> list[str]:
-        """The staging folder, and the entry if it is there already."""
-        return [self.folder, str(SpanStore(self.state_dir).entry(self.ingest_key))]
+        """The staging folder, the rows to leave out, and the entry if it is there already."""
+        more = [self.exclusions.path] if self.exclusions else []
+        return [self.folder, str(SpanStore(self.state_dir).entry(self.ingest_key)), *more]
 
     @property
     def writes(self) -> list[str]:
@@ -81,9 +87,17 @@ def encode_span(job: EncodeJob) -> None:
     with store.writing(job.ingest_key) as folder:
         writers = {name: SplitWriter(folder / f"Split-{name}", SHARD_ROWS) for name in names}
         bad: list[BadRow] = list(staged_bad_rows(Path(job.folder), job.span))
-        unlabelled = 0
+        unlabelled = excluded = 0
+        finder = job.exclusions.read().finder(job.types) if job.exclusions else None
         filled: set[str] = set()
         for table in staged_batches(Path(job.folder), job.parts):
+            if finder is not None:
+                # Before anything else, so that nothing of these rows gets into the quarantine either.
+                left = finder.find(table) < 0
+                excluded += int((~left).sum())
+                table = table.filter(pa.array(left))
+                if not table.num_rows:
+                    continue
             raw = {name: combined(table.column(name)) for name in job.types if name in table.column_names}
             columns, failed = _typed(job, table, raw)
             bad.extend(failed.values())
@@ -101,11 +115,18 @@ def encode_span(job: EncodeJob) -> None:
         bad.sort(key=lambda row: (job.files.index(row.file), row.line))
         if bad:
             write_quarantine(folder / QUARANTINE, bad)
-        (folder / SIDECAR).write_text(json.dumps(_sidecar(job, writers, bad, unlabelled, filled), sort_keys=True))
+        (folder / SIDECAR).write_text(
+            json.dumps(_sidecar(job, writers, bad, unlabelled, excluded, filled), sort_keys=True)
+        )
 
 
 def _sidecar(
-    job: EncodeJob, writers: dict[str, SplitWriter], bad: list[BadRow], unlabelled: int, filled: set[str]
+    job: EncodeJob,
+    writers: dict[str, SplitWriter],
+    bad: list[BadRow],
+    unlabelled: int,
+    excluded: int,
+    filled: set[str],
 ) -> dict[str, Any]:
     columns = dict(job.types)
     if job.label.expression is not None:
@@ -119,6 +140,8 @@ def _sidecar(
         "rows": {name: writer.rows for name, writer in writers.items()},
         "bad_rows": len(bad),
         "unlabelled_rows": unlabelled,
+        "excluded_rows": excluded,
+        "sample": job.sample,
         "columns": columns,
         "empty_columns": sorted(set(columns) - filled),
         "quarantine": f"quarantine/{quarantine_name(job.name, job.fingerprint)}" if bad else None,
@@ -174,7 +197,7 @@ def _write(
     keep: np.ndarray,
     writers: dict[str, SplitWriter],
 ) -> None:
-    splits = np.where(keep, assign_splits(raw, job.splits, job.split_by), -1)
+    splits = np.where(keep, assign_splits(raw, job.splits, job.split_by, job.sample), -1)
     records = encode_examples(columns)
     for index, writer in enumerate(writers.values()):
         chosen = splits == index

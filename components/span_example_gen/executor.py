@@ -14,6 +14,7 @@ from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils
 
 from components.carried_files import Carried
+from components.done_anew import done_anew
 from components.span_example_gen.ingest import IngestRequest, ingest
 from components.span_example_gen.store import QUARANTINE, SpanStore
 from data.splits import split_names
@@ -39,7 +40,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: empty.
             output_dict: `examples`: the artifact whose URI the spans' artifacts lie under.
-            exec_properties: `window`, `config`, `column_types`, `code_digest`, `state_dir`; see the component.
+            exec_properties: `window`, `config`, `column_types`, `code_digest`, `state_dir`, `exclusions`; see the
+                component.
 
         Returns:
             The span artifacts, oldest first.
@@ -51,12 +53,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         request = IngestRequest.from_exec_properties(exec_properties)
-        sidecars = ingest(request, self._run_all)
+        result = ingest(request, self._run_all, anew=done_anew(self._context))
         template = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         store = SpanStore(request.state_dir)
         output = execution_result_pb2.ExecutorOutput()
-        for sidecar in sidecars:
+        for sidecar in result.sidecars:
             artifact = _span_artifact(template, sidecar, split_names(request.examples.splits))
+            if request.exclusions is not None:
+                artifact.set_string_custom_property("exclusions", request.exclusions.sha256)
+                artifact.set_int_custom_property("excluded_rows", sidecar["excluded_rows"])
+                artifact.set_int_custom_property("unmatched_exclusions", result.unmatched)
             _link_tree(store.entry(sidecar["ingest_key"]), Path(artifact.uri))
             output.output_artifacts[EXAMPLES_KEY].artifacts.append(artifact.mlmd_artifact)
         return output

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.span_example_gen.encoding import EncodeJob, encode_span
+from components.span_example_gen.matching import Excluded, MatchJob, match_span
 from components.span_example_gen.staging import StagedSpan, StageJob, stage, staged_spans
 from components.span_example_gen.store import QUARANTINE, SpanStore
 from data.column_types import ColumnProfile, decide_types, span_types
 from data.columns import require_columns
+from data.exclusions import ExclusionFile, check_columns
 from data.label import check_label
 from data.quarantine import check_share, quarantine_name, read_quarantine
 from data.whole_file import link
@@ -39,6 +42,8 @@ class IngestRequest(Handover):
     """Changes with the sources of this component."""
     state_dir: str
     """The line's state folder."""
+    exclusions: ExclusionFile | None = None
+    """Rows to leave out, or None."""
 
     @classmethod
     def from_exec_properties(cls, properties: Mapping[str, Any]) -> IngestRequest:
@@ -52,18 +57,30 @@ class IngestRequest(Handover):
             column_types=json.loads(properties.get("column_types") or "{}"),
             code_digest=properties["code_digest"],
             state_dir=properties["state_dir"],
+            exclusions=ExclusionFile.model_validate_json(given) if (given := properties.get("exclusions")) else None,
         )
 
 
-def ingest(request: IngestRequest, run_all: RunAll) -> list[dict[str, Any]]:
+@dataclasses.dataclass(frozen=True)
+class Ingested:
+    """What became of a window.
+
+    Attributes:
+        sidecars: the sidecar of each span, oldest first.
+        unmatched: the number of conditions for rows to leave out that no row of the window meets.
+    """
+
+    sidecars: list[dict[str, Any]]
+    unmatched: int = 0
+
+
+def ingest(request: IngestRequest, run_all: RunAll, *, anew: bool = False) -> Ingested:
     """Makes sure that every span of the window is in the store.
 
     Args:
         request: what to ingest.
         run_all: how to run jobs: in a Beam pipeline, or right here.
-
-    Returns:
-        The sidecar of each span, oldest first.
+        anew: whether the window's spans are read again although they are in the store.
 
     Raises:
         ConfigError: the config does not fit the data.
@@ -72,6 +89,10 @@ def ingest(request: IngestRequest, run_all: RunAll) -> list[dict[str, Any]]:
     """
     store = SpanStore(request.state_dir)
     store.remove_leftovers()
+    if anew:
+        store.forget_matches()
+        for span in request.window.spans:
+            store.forget_profile(_profile_key(request, span))
     with store.staging() as folder:
         staged = _Staged(request, store, folder, run_all)
         profiles = _profiles(request, store, staged)
@@ -85,19 +106,26 @@ def ingest(request: IngestRequest, run_all: RunAll) -> list[dict[str, Any]]:
             )
         label_type = check_label(request.label, types)
         require_columns(request.examples.split_by, types, "examples.split_by")
+        fitted = {number: span_types(types, profile) for number, profile in profiles.items()}
+        excluded = Excluded.none()
+        if request.exclusions is not None:
+            check_columns(request.exclusions, tuple(types))
+            excluded = _excluded(request, request.exclusions, store, staged, fitted)
         keys: dict[int, str] = {}
         todo: list[SpanInput] = []
         for span in request.window.spans:
-            keys[span.span] = _ingest_key(request, span, span_types(types, profiles[span.span]))
+            keys[span.span] = _ingest_key(request, span, fitted[span.span], excluded.digests.get(span.span))
+            if anew:
+                store.forget(keys[span.span])
             if store.sidecar(keys[span.span]) is None:
                 todo.append(span)
         staged.need(todo)
         jobs = [
-            _encode_job(request, staged, span, keys[span.span], span_types(types, profiles[span.span]), label_type)
+            _encode_job(request, staged, span, keys[span.span], fitted[span.span], label_type, excluded.digests)
             for span in todo
         ]
         run_all(encode_span, jobs, _input_bytes(todo))
-    return _checked(request, store, keys)
+    return Ingested(_checked(request, store, keys), excluded.unmatched)
 
 
 class _Staged:
@@ -133,6 +161,10 @@ class _Staged:
         for job in jobs:
             for number, item in staged_spans(Path(job.folder)).items():
                 self._spans[number] = Path(job.folder), item
+
+    def match(self, jobs: Sequence[MatchJob], spans: Sequence[SpanInput]) -> None:
+        """Looks for rows to leave out in spans that were read."""
+        self._run_all(match_span, jobs, _input_bytes(spans))
 
     def __getitem__(self, span: int) -> tuple[Path, StagedSpan]:
         return self._spans[span]
@@ -171,11 +203,52 @@ def _profile_key(request: IngestRequest, span: SpanInput) -> str:
     return sha256_json(_reading(request, span))
 
 
-def _ingest_key(request: IngestRequest, span: SpanInput, types: Mapping[str, ColumnType]) -> str:
-    """Returns the key under which a span's records are stored: whatever they depend on is in it."""
+def _excluded(
+    request: IngestRequest,
+    file: ExclusionFile,
+    store: SpanStore,
+    staged: _Staged,
+    fitted: Mapping[int, Mapping[str, ColumnType]],
+) -> Excluded:
+    """Finds the spans that have rows to leave out; those that nobody has looked through yet are read."""
+    keys = {
+        span.span: sha256_json(
+            {
+                **_reading(request, span),
+                "exclusions": file.sha256,
+                "types": {name: fitted[span.span].get(name) for name in file.columns},
+            }
+        )
+        for span in request.window.spans
+    }
+    unknown = [span for span in request.window.spans if store.matches(keys[span.span]) is None]
+    staged.need(unknown)
+    jobs = []
+    for span in unknown:
+        folder, item = staged[span.span]
+        jobs.append(
+            MatchJob(
+                folder=str(folder),
+                parts=tuple(item.parts),
+                types=dict(fitted[span.span]),
+                exclusions=file,
+                target=str(store.matches_file(keys[span.span])),
+            )
+        )
+    staged.match(jobs, unknown)
+    return Excluded.of(file.read(), {number: store.matches(key) or [] for number, key in keys.items()})
+
+
+def _ingest_key(request: IngestRequest, span: SpanInput, types: Mapping[str, ColumnType], excluded: str | None) -> str:
+    """Returns the key under which a span's records are stored: whatever they depend on is in it.
+
+    Of rows to leave out that is what is left out of this span, so that the other spans stay as they are.
+    """
     return sha256_json(
         {
             **_reading(request, span),
+            **({"excluded": excluded} if excluded else {}),
+            **({"sample": request.examples.sample} if request.examples.sample is not None else {}),
             "span": [span.span, span.version, span.label],
             "types": dict(types),
             "label": [request.label.name, request.label.expression],
@@ -192,6 +265,7 @@ def _encode_job(
     key: str,
     types: dict[str, ColumnType],
     label_type: ColumnType,
+    excluded: Mapping[int, str],
 ) -> EncodeJob:
     folder, item = staged[span.span]
     return EncodeJob(
@@ -209,6 +283,8 @@ def _encode_job(
         label_type=label_type,
         splits=request.examples.splits,
         split_by=request.examples.split_by,
+        sample=request.examples.sample,
+        exclusions=request.exclusions if span.span in excluded else None,
     )
 
 

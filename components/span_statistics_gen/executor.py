@@ -12,6 +12,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 
 from components.carried_files import Carried
+from components.done_anew import done_anew
 from components.span_statistics_gen import artifacts, records, statistics, store
 from data.worker_errors import raised_here
 
@@ -50,6 +51,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = json.loads(exec_properties.get("config") or "{}")
         state_dir = exec_properties["state_dir"]
         key = store.statistics_key(exec_properties["code_digest"])
+        anew = done_anew(self._context)
         (template,) = output_dict["statistics"]
         outputs, jobs, fresh, rows = [], [], [], 0
         for examples in artifacts.by_span(input_dict["examples"]):
@@ -59,7 +61,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             stored = store.stored_directory(
                 state_dir, examples.get_string_custom_property(artifacts.INGEST_KEY_PROPERTY) or "none", key
             )
-            if store.restore(stored, output.uri, splits):
+            if not anew and store.restore(stored, output.uri, splits):
                 continue
             fresh.append((output.uri, stored, splits))
             rows += examples.get_int_custom_property(artifacts.ROWS_PROPERTY)

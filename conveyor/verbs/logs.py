@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from conveyor.moments import Moment
 from conveyor.options import json_option, line_argument, open_line
 from conveyor.output import console, print_json
 
@@ -22,29 +22,7 @@ if TYPE_CHECKING:
     from pipeline.state import State
     from serving.capture.reader import Captured, CaptureLog, DamagedFile
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _ANSWER_WIDTH = 60
-
-
-class Moment(click.ParamType):
-    """A time, in seconds since the epoch: how long ago (`90s`, `30m`, `1h`, `2d`), or ISO 8601 (UTC by default)."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Returns the time, or fails as click wants it."""
-        if isinstance(value, float):
-            return value
-        ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value)
-        if ago:
-            return time.time() - float(ago[1]) * _UNITS[ago[2]]
-        try:
-            # Python 3.10 wants an offset in digits, and as many digits of a second as it writes itself.
-            digits = re.sub(r"\.(\d{1,6})\d*", lambda fraction: f".{fraction[1]:0<6}", re.sub(r"Z$", "+00:00", value))
-            moment = datetime.fromisoformat(digits)
-        except ValueError:
-            self.fail(f"must be how long ago, e.g. 90s, 30m, 1h, 2d, or ISO 8601. Got {value!r} instead", param, ctx)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 @click.command(name="logs", short_help="Show the captured requests and answers of a line.")
@@ -74,6 +52,7 @@ def command(
     With --json it is one JSON document with whole requests and answers; with --json --follow it is one a line. Damaged
     files are named on stderr (and in the document), and the rest is shown.
     """
+    from serving.capture.document import document_of
     from serving.capture.reader import CaptureLog, Query
 
     state = _state(line, environment)
@@ -88,7 +67,7 @@ def command(
         print_json(
             {
                 "line": state.line,
-                "records": [_document(captured) for captured in found],
+                "records": [document_of(captured) for captured in found],
                 "damaged": [{"file": str(d.path), "offset": d.offset, "reason": d.reason} for d in log.damaged],
             }
         )
@@ -107,15 +86,21 @@ def _state(line: str, environment: str | None) -> State:
     from pipeline.state import State
 
     state = State.locate(line, os.environ, Path.cwd()) if re.fullmatch(r"[a-z0-9-]+", line) else None
-    return state if state is not None and state.capture.is_dir() else open_line(line, environment)[1]
+    return (
+        state
+        if state is not None and state.capture.is_dir()
+        else open_line(line, environment, resolve_secrets=False)[1]
+    )
 
 
 def _follow(log: CaptureLog, query: Any, as_json: bool) -> None:
+    from serving.capture.document import document_of
+
     told = 0
     try:
         for captured in log.follow(query):
             if as_json:
-                print(json.dumps(_document(captured), ensure_ascii=False, sort_keys=True), flush=True)
+                print(json.dumps(document_of(captured), ensure_ascii=False, sort_keys=True), flush=True)
             else:
                 print("  ".join(_cells(captured)), flush=True)
             for damage in log.damaged[told:]:
@@ -140,6 +125,7 @@ def _table(found: list[Captured]) -> Table:
 
 def _cells(captured: Captured) -> tuple[str, ...]:
     from serving.capture import contents
+    from serving.capture.document import moment_text
 
     capture = captured.metadata.capture
     log = captured.log()
@@ -148,7 +134,7 @@ def _cells(captured: Captured) -> tuple[str, ...]:
     version = "-" if captured.version is None else str(captured.version)
     count = contents.rows(log)
     cells = (
-        _when(captured.started)[:23],
+        moment_text(captured.started)[:23],
         capture.request_id,
         version if shadow is None else f"{version} (shadow)",
         f"{capture.api} {captured.entrypoint}",
@@ -161,40 +147,3 @@ def _cells(captured: Captured) -> tuple[str, ...]:
     )
     # Callers choose some of these texts: none of them may steer a terminal.
     return tuple("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in cell) for cell in cells)
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _document(captured: Captured) -> dict[str, Any]:
-    from serving.capture import contents
-
-    capture, spec = captured.metadata.capture, captured.metadata.model_spec
-    log = captured.log()
-    document: dict[str, Any] = {
-        "request_id": capture.request_id,
-        "line": capture.line,
-        "model": spec.name,
-        "version": captured.version,
-        "time": _when(captured.started),
-        "seconds": round(capture.seconds, 9),
-        "api": capture.api,
-        "method": captured.entrypoint,
-        "signature": spec.signature_name or None,
-        "code": captured.code.name,
-        "message": capture.message,
-        "caller_key": capture.caller_key or None,
-        "inputs": contents.inputs(log),
-        "outputs": contents.outputs(log),
-        "file": str(captured.file),
-    }
-    for name in ("request_body", "response_body"):
-        if body := getattr(capture, name):
-            document[name] = body.decode("utf-8", "replace")
-    if captured.shadow is not None:
-        names = ("of_version", "max_abs_difference", "class_agreement")
-        document["shadow"] = {
-            name: getattr(captured.shadow, name) if captured.shadow.HasField(name) else None for name in names
-        }
-    return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import heapq
 import time
@@ -121,6 +122,34 @@ class CaptureLog:
                 if captured is not None:
                     yield captured
 
+    def with_request_id(self, request_id: str) -> list[Captured]:
+        """Returns the records of a request, the caller's own before a shadow's.
+
+        Its id is looked for in the files' bytes, and no other record is read.
+
+        Args:
+            request_id: the id.
+        """
+        query = Query(request_id=request_id)
+        found = []
+        for _, path in self._files(query) if request_id else ():
+            for captured, _ in self._read(path, query, None):
+                if captured is not None:
+                    found.append(captured)
+        return sorted(found, key=lambda captured: (captured.shadow is not None, captured.started))
+
+    def count_by_day(self, version: int) -> dict[str, int]:
+        """Returns how many requests of callers a version answered on each day (UTC), without reading them."""
+        counts: dict[str, int] = {}
+        for _, path in self._files(Query(version=version)):
+            if path.parent.name.startswith("shadow-"):
+                continue
+            day = path.parent.parent.name
+            # A file that is closed meanwhile has another name, and is not counted.
+            with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+                counts[day] = counts.get(day, 0) + tfrecord.count(file)
+        return dict(sorted(counts.items()))
+
     def newest(self, query: Query | None = None, limit: int | None = None) -> list[Captured]:
         """Returns the newest records that are wanted, the oldest of them first.
 
@@ -187,8 +216,11 @@ class CaptureLog:
         unique = {inode: (name, written, path) for name, inode, written, path in found}
         return [(written, path) for name, written, path in sorted(unique.values())]
 
-    def _read(self, path: Path, query: Query, start: int) -> Iterator[tuple[Captured | None, int]]:
-        """Yields a file's records, None for those that are not wanted, each with the offset after it."""
+    def _read(self, path: Path, query: Query, start: int | None) -> Iterator[tuple[Captured | None, int]]:
+        """Yields a file's records, None for those that are not wanted, each with the offset after it.
+
+        Without `start`, those with the query's request id alone.
+        """
         needles = [text.encode() for text in (query.request_id, query.caller_key) if text]
         try:
             file = open(path, "rb")  # noqa: SIM115
@@ -198,7 +230,8 @@ class CaptureLog:
                 yield from self._read(closed, query, start)
             return
         with file:
-            for record, end in tfrecord.read(file, start):
+            found = tfrecord.search(file, needles[0]) if start is None else tfrecord.read(file, start)
+            for record, end in found:
                 if isinstance(record, tfrecord.Damage):
                     if not (record.at_end and path.name.startswith(".")):
                         self._note(DamagedFile(path, record.offset, record.reason))

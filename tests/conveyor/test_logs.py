@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from conveyor import cli
-from conveyor.verbs.logs import Moment
+from conveyor.moments import Moment
 from schema.serving import CaptureConfig
 from serving.capture.capture_file import closed_files
 from serving.capture.hook import CaptureHook

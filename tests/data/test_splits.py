@@ -125,3 +125,17 @@ def test_split_names() -> None:
 @pytest.mark.parametrize("keys", [(), ("a",), ("zz",)])
 def test_no_rows(keys: tuple[str, ...]) -> None:
     assert assign_splits({"a": pa.array([], pa.string())}, SPLITS, keys).tolist() == []
+
+
+def test_a_sample_is_the_same_rows_each_time_and_has_each_split() -> None:
+    rows = pa.array([str(number) for number in range(20_000)])
+    whole = assign_splits({"a": rows}, SPLITS, ())
+    tenth, half = (assign_splits({"a": rows}, SPLITS, (), share) for share in (0.1, 0.5))
+    assert (half[half >= 0] == whole[half >= 0]).all(), "a row of the sample has the split that it has anyway"
+    assert (half[tenth >= 0] >= 0).all(), "a larger sample has the smaller one in it"
+    for split in np.unique(whole):
+        assert abs((half == split).sum() / (whole == split).sum() - 0.5) < 0.03
+        assert abs((tenth == split).sum() / (whole == split).sum() - 0.1) < 0.03
+    assert (assign_splits({"a": rows}, SPLITS, (), 1.0) == whole).all()
+    alone = assign_splits({"a": rows.slice(7, 1)}, SPLITS, (), 0.5)
+    assert alone[0] == half[7]

@@ -205,4 +205,11 @@ def test_the_component_has_the_channels_of_the_graph(tmp_path: Path) -> None:
     node = SpanExampleGen(window="{}", config="{}", column_types="{}", code_digest="c", state_dir="s")
     assert list(node.outputs) == ["examples"]
     assert node.outputs["examples"].type is standard_artifacts.Examples
-    assert sorted(node.exec_properties) == ["code_digest", "column_types", "config", "state_dir", "window"]
+    assert sorted(node.exec_properties) == [
+        "code_digest",
+        "column_types",
+        "config",
+        "exclusions",
+        "state_dir",
+        "window",
+    ]

@@ -19,6 +19,7 @@ import pytest
 from components.span_example_gen import staging
 from components.span_example_gen.ingest import IngestRequest, ingest
 from components.span_example_gen.store import SpanStore
+from data.exclusion_formats import exclusion_file
 from data.quarantine import read_quarantine
 from data.records import read_records
 from data.window import resolve_window
@@ -35,6 +36,7 @@ class Runs:
         self.root = root
         self.state = root / "state"
         self.jobs: list[str] = []
+        self.unmatched = 0
 
     def __call__(
         self,
@@ -43,6 +45,7 @@ class Runs:
         label: dict[str, Any] | None = None,
         types: dict[str, str] | None = None,
         selection: str = "all",
+        exclude_rows: Path | None = None,
         **examples: Any,
     ) -> list[dict[str, Any]]:
         if text is not None:
@@ -55,9 +58,12 @@ class Runs:
             column_types=types or {},
             code_digest="code",
             state_dir=str(self.state),
+            exclusions=exclusion_file(exclude_rows, config.missing_values) if exclude_rows else None,
         )
         self.jobs = []
-        return ingest(request, self._run_all)
+        result = ingest(request, self._run_all)
+        self.unmatched = result.unmatched
+        return result.sidecars
 
     def _run_all(self, function: Callable[[Any], Any], jobs: Sequence[Any], input_bytes: int) -> None:
         for job in jobs:

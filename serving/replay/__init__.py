@@ -1,0 +1,1 @@
+"""Captured requests asked again, and their answers compared."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from conveyor.bad_rows import say, tell_bad_rows
 from conveyor.output import print_json
+from conveyor.trusted_keys import trust_of_line
 from pipeline.batch.folder import MANIFEST
 from pipeline.batch.run import BatchOptions, BatchReport, run_batch
 from pipeline.state import State
@@ -19,7 +21,15 @@ from schema.line import Line
 from schema.loading import find_line, load_line
 
 
-def do_batch(line: str, environment: str | None, options: BatchOptions, *, as_json: bool) -> int:
+def do_batch(
+    line: str,
+    environment: str | None,
+    options: BatchOptions,
+    require_signed: bool,
+    trusted_keys: Sequence[Path],
+    *,
+    as_json: bool,
+) -> int:
     """Does a batch, prints, and returns the exit code: 0, or 4 when more rows are bad than the line allows.
 
     Raises:
@@ -29,6 +39,7 @@ def do_batch(line: str, environment: str | None, options: BatchOptions, *, as_js
     # Predicting needs none of the line's secrets.
     loaded = load_line(find_line(line, cwd), environment=environment, resolve_secrets=False)
     state = State.locate(loaded.line.name, os.environ, cwd)
+    options = dataclasses.replace(options, trust=trust_of_line(loaded, require_signed, trusted_keys))
     screen = Console(stderr=True, highlight=False)
     with _Shown(screen) as shown:
         report = run_batch(loaded, state, options, cwd, shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,13 +31,15 @@ def json_option(function: F) -> F:
     )
 
 
-def open_line(line: str, environment: str | None, *, resolve_secrets: bool = True) -> tuple[LoadedLine, State]:
+def open_line(
+    line: str, environment: str | None, *, resolve_secrets: bool | Collection[str] = True
+) -> tuple[LoadedLine, State]:
     """Returns a line's config and state.
 
     Args:
         line: what the user calls the line.
         environment: the overlay to lay over it.
-        resolve_secrets: whether secrets are looked up.
+        resolve_secrets: whether secrets are looked up, or the sections whose secrets are.
 
     Raises:
         ConfigError: there is no such line, or its config is not valid.

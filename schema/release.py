@@ -160,6 +160,22 @@ class VertexEndpointConfig(Section):
         return self
 
 
+class SigningConfig(Section):
+    """Signing: the key by which each release is signed, an Ed25519 private key without a password."""
+
+    key_file: str | None = None
+    """PEM file (PKCS8) of the private key, e.g. of `openssl genpkey -algorithm ed25519`. Others must not have access to
+    it. In a compiled pipeline it is read where the Pusher runs."""
+    key: str | None = Field(default=None, json_schema_extra={"secret": True})
+    """The PEM text itself, as `${NAME}` from the environment of the process in which the Pusher runs."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> SigningConfig:
+        if (self.key_file is None) == (self.key is None):
+            raise ValueError(f"must set key_file or key. Got {'neither' if self.key is None else 'both'} instead")
+        return self
+
+
 class PusherConfig(Section):
     """Pusher: where blessed models go."""
 
@@ -169,6 +185,8 @@ class PusherConfig(Section):
     """Keeps so many of the newest versions in the base path. By default all."""
     vertex_endpoint: VertexEndpointConfig | None = None
     """Deploys what is pushed to a Vertex AI endpoint. The base path must be in a mounted bucket."""
+    signing: SigningConfig | None = None
+    """Signs each release. By default releases are not signed."""
 
 
 class MetadataConfig(Section):

@@ -84,3 +84,7 @@ class ServingConfig(Section):
     model of your own that is not made so."""
     verify: bool = True
     """Whether a version whose model digest is not the release ledger's is refused."""
+    require_signed: bool = False
+    """Whether a version is refused that is not, byte for byte, what one of `trusted_keys` has signed."""
+    trusted_keys: tuple[str, ...] = ()
+    """PEM files of the public keys whose signatures count, one key a file."""

@@ -15,6 +15,7 @@ from schema.errors import ReleaseError
 from serving.base_path import VersionFolders, reconcile
 from serving.ledger import Ledger, os_user, utc_now
 from serving.ledger_events import Entry, Kind, LedgerEvent, LedgerState
+from serving.signing.trust import Trust
 
 Digest = Callable[[Path], str]
 Deploy = Callable[[Path, str, dict[str, Any]], None]
@@ -46,8 +47,23 @@ def versions_text(state: LedgerState) -> str:
     return ", ".join(str(version) for version in state.entries) or "none yet"
 
 
-def check_servable(version: int, base: Path, folders: VersionFolders, entry: Entry, digest: Digest | None) -> None:
+def check_servable(
+    version: int,
+    base: Path,
+    folders: VersionFolders,
+    state: LedgerState,
+    digest: Digest | None,
+    trust: Trust | None = None,
+) -> None:
     """Checks that a version's folder is there, holds the model that was released, and can be renamed.
+
+    Args:
+        version: the version, one that was released.
+        base: the model base path.
+        folders: its folders.
+        state: what the ledger says.
+        digest: gives a SavedModel folder's model digest; by default `serving.model_digest.model_digest`.
+        trust: whose signature the version must have, or None where it needs none.
 
     Raises:
         ReleaseError: it is not so.
@@ -58,7 +74,9 @@ def check_servable(version: int, base: Path, folders: VersionFolders, entry: Ent
             f"{base}: version {version} must have a folder. Got none instead",
             hint=f"restore {base / str(version)} from a backup, or name another version (--to, --version)",
         )
-    _check_digest(version, folder, entry, digest)
+    if trust is not None:
+        trust.check(folder, state, version)
+    _check_digest(version, folder, state.entries[version], digest)
     if not os.access(base, os.W_OK | os.X_OK):
         raise cannot_rename(base, PermissionError("no permission to write"))
 

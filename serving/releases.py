@@ -21,6 +21,7 @@ from serving.release_change import (
     released,
     versions_text,
 )
+from serving.signing.trust import Trust, claimed_key
 
 ReleaseStatus = Literal["live", "canary", "shadow", "superseded", "rolled back", "pruned", "unrecorded"]
 
@@ -43,6 +44,7 @@ class Release:
         model_uri: URI of the Model artifact.
         path: its folder, or None when there is none or no base path was given.
         problem: what does not fit between ledger and folder, in words; empty when all is well.
+        key_id: the key that is said to have signed it; None for an unsigned one, empty for an unreadable signature.
     """
 
     version: int
@@ -58,6 +60,7 @@ class Release:
     model_uri: str | None = None
     path: str | None = None
     problem: str = ""
+    key_id: str | None = None
 
 
 def table(ledger: Ledger | str | Path, base_path: str | Path | None = None) -> list[Release]:
@@ -101,6 +104,7 @@ def rollback(
     reason: str | None = None,
     digest: Digest | None = None,
     deploy: Deploy | None = None,
+    trust: Trust | None = None,
 ) -> Release:
     """Puts an earlier version back, or a version that was rolled back forward again, and records it.
 
@@ -116,13 +120,14 @@ def rollback(
         digest: gives a SavedModel folder's model digest; by default `serving.model_digest.model_digest`.
         deploy: has the endpoint serve the version, for a line that a Vertex endpoint serves. It comes before the
             record: when it fails, nothing has changed.
+        trust: whose signature the version must have, or None where it needs none.
 
     Returns:
         The release that is live now.
 
     Raises:
         ReleaseError: there is nothing to go back to; the version is unknown, live already, pruned or missing; its
-            model is not the one that was released; or its folders cannot be renamed.
+            model is not the one that was released, or not signed as `trust` wants it; or its folders cannot be renamed.
     """
     book = _ledger(ledger)
     base = Path(base_path)
@@ -142,7 +147,7 @@ def rollback(
         entry = released(target, state)
         if target == state.live and not state.canary and _served(state, folders) == target:
             raise ReleaseError(f"version {target} is live already", hint="name another one with --to")
-        check_servable(target, base, folders, entry, digest)
+        check_servable(target, base, folders, state, digest, trust)
         endpoint = endpoint_of(state)
         if endpoint is not None:
             folder = folders.folder(target)
@@ -208,6 +213,7 @@ def release_of(version: int, state: LedgerState, folders: VersionFolders | None)
         model_uri=entry.pushed.model_uri,
         path=None if folder is None else str(folder),
         problem="" if folders is None else _problem(version, status, state, folders),
+        key_id=None if folder is None else claimed_key(folder),
     )
 
 

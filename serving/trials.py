@@ -18,6 +18,7 @@ from serving.release_change import (
     versions_text,
 )
 from serving.releases import Release, release_of
+from serving.signing.trust import Trust
 
 
 def canary(
@@ -28,6 +29,7 @@ def canary(
     *,
     reason: str | None = None,
     digest: Digest | None = None,
+    trust: Trust | None = None,
 ) -> Release:
     """Gives a version a share of the requests; the live version answers the others.
 
@@ -40,6 +42,7 @@ def canary(
         share: its share of requests, above 0 and at most 1.
         reason: why, in words.
         digest: gives a SavedModel folder's model digest; by default `serving.model_digest.model_digest`.
+        trust: whose signature the version must have, or None where it needs none.
 
     Returns:
         The canary.
@@ -60,9 +63,9 @@ def canary(
                 f"(released so far: {versions_text(state)})",
                 hint="push another version first",
             )
-        check_servable(version, base, folders, entry, digest)
+        check_servable(version, base, folders, state, digest, trust)
         if version == state.live:
-            check_servable(stable, base, folders, state.entries[stable], digest)
+            check_servable(stable, base, folders, state, digest, trust)
         state = record(book, base, "canary", version, entry, from_version=stable, share=share, reason=reason)
         return release_of(version, state, scan(base))
 
@@ -73,6 +76,7 @@ def promote(
     *,
     reason: str | None = None,
     digest: Digest | None = None,
+    trust: Trust | None = None,
 ) -> Release:
     """Makes the canary live for all requests.
 
@@ -81,6 +85,7 @@ def promote(
         base_path: the model base path.
         reason: why, in words.
         digest: gives a SavedModel folder's model digest; by default `serving.model_digest.model_digest`.
+        trust: whose signature the version must have, or None where it needs none.
 
     Returns:
         The release that is live now.
@@ -99,7 +104,7 @@ def promote(
         check_no_endpoint(state, "what is promoted")
         version = state.canary.version
         entry = released(version, state)
-        check_servable(version, base, folders, entry, digest)
+        check_servable(version, base, folders, state, digest, trust)
         state = record(book, base, "promoted", version, entry, from_version=state.live, reason=reason)
         return release_of(version, state, scan(base))
 
@@ -112,6 +117,7 @@ def shadow(
     *,
     reason: str | None = None,
     digest: Digest | None = None,
+    trust: Trust | None = None,
 ) -> Release:
     """Gives a version copies of a share of the requests. Its answers are kept and compared, and nobody gets them.
 
@@ -122,6 +128,7 @@ def shadow(
         share: the share of requests that are copied, above 0 and at most 1.
         reason: why, in words.
         digest: gives a SavedModel folder's model digest; by default `serving.model_digest.model_digest`.
+        trust: whose signature the version must have, or None where it needs none.
 
     Returns:
         The shadow.
@@ -140,7 +147,7 @@ def shadow(
                 f"a shadow must be a version that answers no requests. Got version {version}, which does, instead",
                 hint="name another one with --version",
             )
-        check_servable(version, base, folders, entry, digest)
+        check_servable(version, base, folders, state, digest, trust)
         state = record(book, base, "shadow", version, entry, share=share, reason=reason)
         return release_of(version, state, scan(base))
 

@@ -18,11 +18,14 @@ class ReleasePusherSpec(ComponentSpec):
         "push_destination": ExecutionParameter(type=str),
         "ledger": ExecutionParameter(type=str),
         "code_digest": ExecutionParameter(type=str),
+        "signing": ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
+        "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation, optional=True),
     }
     OUTPUTS = {"pushed_model": ChannelParameter(type=standard_artifacts.PushedModel)}
 
@@ -42,6 +45,9 @@ class ReleasePusher(base_component.BaseComponent):
         code_digest: changes when the component's sources change.
         model_blessing: the Evaluator's ModelBlessing; when wired it must be there and bless.
         infra_blessing: the InfraValidator's InfraBlessing; when wired it must be there and bless.
+        examples: the window that came in, an Examples artifact a span; a signature names their fingerprints.
+        evaluation: the Evaluator's ModelEvaluation; a signature names its metrics.
+        signing: JSON of a `components.pusher.signing.SigningOrder`; without it, releases are not signed.
     """
 
     SPEC_CLASS = ReleasePusherSpec
@@ -56,12 +62,18 @@ class ReleasePusher(base_component.BaseComponent):
         code_digest: str,
         model_blessing: BaseChannel | None = None,
         infra_blessing: BaseChannel | None = None,
+        examples: BaseChannel | None = None,
+        evaluation: BaseChannel | None = None,
+        signing: str | None = None,
     ) -> None:
         super().__init__(
             ReleasePusherSpec(
                 model=model,
                 model_blessing=model_blessing,
                 infra_blessing=infra_blessing,
+                examples=examples,
+                evaluation=evaluation,
+                signing=signing,
                 config=config,
                 push_destination=push_destination,
                 ledger=ledger,

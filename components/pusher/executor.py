@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.pusher.push import Candidate, PushResult, push
+from components.pusher.signed_facts import facts
+from components.pusher.signing import Signer, SigningOrder, signer
 from schema.release import PusherConfig
 from serving.ledger import Ledger
 
@@ -36,6 +39,7 @@ class Executor(base_executor.BaseExecutor):
         copy of the model.
 
         Raises:
+            ConfigError: the key to sign with cannot be used.
             ReleaseError: see `components.pusher.push.push`.
         """
         from serving.model_digest import model_digest
@@ -47,7 +51,8 @@ class Executor(base_executor.BaseExecutor):
             outcome, reason = refusal
             _describe(pushed_model, {"pushed": 0, "new": 0, "outcome": outcome, "reason": reason})
             return
-        config = PusherConfig.model_validate(json.loads(exec_properties["config"])["pusher"])
+        sections = json.loads(exec_properties["config"])
+        config = PusherConfig.model_validate(sections["pusher"])
         folder = Path(path_utils.serving_model_path(model.uri))
         digest = model_digest(folder)
         result = push(
@@ -57,12 +62,19 @@ class Executor(base_executor.BaseExecutor):
             digest=model_digest,
             keep_versions=config.keep_versions,
             endpoint=config.vertex_endpoint.model_dump(mode="json") if config.vertex_endpoint else None,
+            signer=_signer(sections["name"], exec_properties.get("signing"), input_dict),
         )
         _describe(pushed_model, _properties(result, digest))
 
     def _run_id(self) -> str:
         run_id = self._context.pipeline_run_id if self._context else None
         return run_id or "unknown"
+
+
+def _signer(line: str, signing: str | None, input_dict: dict[str, list[Any]]) -> Signer | None:
+    if not signing:
+        return None
+    return signer(line, SigningOrder.model_validate_json(signing), os.environ, facts(input_dict))
 
 
 def refused(input_dict: dict[str, list[Any]], model_id: int) -> tuple[str, str] | None:

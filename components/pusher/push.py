@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import logging
 import os
 import shutil
 import uuid
@@ -13,6 +15,8 @@ from typing import Any, Literal
 
 import filelock
 
+from components.pusher.pruning import prune
+from components.pusher.signing import Signer, leave_signature
 from components.pusher.vertex_endpoint import deploy
 from data.mounts import mounted_folder
 from schema.errors import ReleaseError
@@ -28,6 +32,9 @@ from serving.base_path import (
 from serving.ledger import LOCK_SECONDS, Ledger, os_user, sync_folder, utc_now
 from serving.ledger_events import LedgerEvent, LedgerState
 from serving.release_change import Digest, endpoint_of
+from serving.signing.version_files import SIGNATURE_FILE, check_files, file_digests
+
+_LOG = logging.getLogger(__name__)
 
 PushOutcome = Literal["pushed", "adopted", "already live", "rolled back before"]
 
@@ -85,6 +92,7 @@ def push(
     digest: Digest,
     keep_versions: int | None = None,
     endpoint: dict[str, Any] | None = None,
+    signer: Signer | None = None,
 ) -> PushResult:
     """Releases a candidate.
 
@@ -94,6 +102,9 @@ def push(
 
     A model that was rolled back is not pushed again by a run: somebody decided that it must not be served.
 
+    With a signer, a version has its signature before it has its name. The model that is live without one of this key is
+    released anew: what was signed is a part of a release, and nothing that lies there is signed on its own word.
+
     Args:
         candidate: the model.
         destination: the model base path, a folder on a mounted file system or in a mounted bucket.
@@ -102,17 +113,18 @@ def push(
         keep_versions: how many of the newest versions to keep; all by default. The live one, the one that a
             rollback would go back to, and those on trial are kept in any case.
         endpoint: config of the Vertex endpoint that is to serve the version; the ledger records it only afterwards.
+        signer: signs the release; by default it has no signature.
 
     Raises:
         ConfigError: the destination is no folder, or in a bucket that is not mounted.
-        ReleaseError: the ledger is damaged, the base path cannot be written, or the copy is not what it was copied
-            from.
+        ReleaseError: the ledger is damaged, the base path cannot be written, the copy is not what it was copied
+            from, or the live version is not what this signer's key has signed.
     """
     base_path = Path(mounted_folder(str(destination), os.environ, "pusher.push_destination"))
     try:
         base_path.mkdir(parents=True, exist_ok=True)
         with _sole_pusher(base_path):
-            release = _Release(candidate, base_path, ledger, digest, endpoint)
+            release = _Release(candidate, base_path, ledger, digest, endpoint, signer)
             return _push(release, keep_versions)
     except OSError as error:
         raise ReleaseError(
@@ -130,11 +142,43 @@ class _Release:
     ledger: Ledger
     digest: Digest
     endpoint: dict[str, Any] | None
+    signer: Signer | None
 
     def serve(self, path: Path) -> None:
         """Has the endpoint, if there is one, serve a version's folder."""
         if self.endpoint is not None:
             deploy(path, self.candidate.digest, self.endpoint)
+
+    def is_signed(self, path: Path, state: LedgerState) -> bool:
+        """Returns whether a version that is there already has the signature that this release is to have."""
+        return self.signer is None or self.signer.has_signed(path, state, int(path.name))
+
+    @functools.cached_property
+    def files(self) -> dict[str, str]:
+        """The digests of the candidate's files, once they are asked for."""
+        return file_digests(self.candidate.folder)
+
+    def may_sign(self, folder: Path) -> bool:
+        """Returns whether a folder has the candidate's very files: others may have changed them since they were copied.
+
+        The model digest alone would not tell: it passes over what does not change the model.
+        """
+        if self.signer is None:
+            return True
+        signed = self.files
+        try:
+            check_files(folder, signed)
+        except ReleaseError as error:
+            _LOG.warning("not signed: %s", error)
+            return False
+        return True
+
+    def sign(self, folder: Path, event: LedgerEvent) -> None:
+        """Puts the signature into a folder, for an event that is about to be recorded."""
+        if self.signer is None:
+            (folder / SIGNATURE_FILE).unlink(missing_ok=True)
+        else:
+            leave_signature(folder, self.signer.envelope(self.files, event), self.base_path)
 
 
 def _push(release: _Release, keep_versions: int | None) -> PushResult:
@@ -153,16 +197,23 @@ def _push(release: _Release, keep_versions: int | None) -> PushResult:
             f"{copy}: the copy must have the model digest {candidate.digest}. Got {found} instead",
             hint="the disk or another process changed the model while it was copied; run the line again",
         )
+    if not release.may_sign(copy):
+        raise ReleaseError(
+            f"{copy}: the copy must have the files of {candidate.folder} to be signed. Got other ones instead",
+            hint="the disk or another process changed the model while it was copied; run the line again",
+        )
     with ledger.locked():
         state = ledger.state()
         version = next_version(state, scan(base_path))
         path = base_path / str(version)
+        event = _event(release, path)
+        release.sign(copy, event)
         os.rename(copy, path)
         try:
             sync_folder(base_path)
             # With the lock held: nobody may release another version while the endpoint goes over to this one.
             release.serve(path)
-            state = ledger.append(_event(release, path))
+            state = ledger.append(event)
         except Exception:
             os.rename(path, copy)  # What cannot be recorded must not be served.
             raise
@@ -187,13 +238,19 @@ def _without_copy(release: _Release) -> PushResult | None:
                 f"released, digest {candidate.digest}. Got {'no folder' if path is None else 'another one'} instead",
                 hint=f"restore it: copy {candidate.folder} to {base_path / str(state.live)}",
             )
-        release.serve(path)
-        return PushResult("already live", state.live, path, f"the same model is live already as version {state.live}")
+        if release.is_signed(path, state):
+            release.serve(path)
+            reason = f"the same model is live already as version {state.live}"
+            return PushResult("already live", state.live, path, reason)
     orphan = _orphan(candidate, state, folders, digest)
+    if orphan in folders.visible and not release.may_sign(folders.visible[orphan]):
+        orphan = None
     if orphan is not None and orphan in folders.visible:
         path = folders.visible[orphan]
+        event = _event(release, path, reason="finished a push that had been interrupted")
+        release.sign(path, event)
         release.serve(path)
-        ledger.append(_event(release, path, reason="finished a push that had been interrupted"))
+        ledger.append(event)
         return PushResult("adopted", orphan, path, f"version {orphan}, left by an interrupted push, is live")
     withdrawn = [version for version in same if state.entries[version].withdrawn]
     if orphan is not None:
@@ -225,29 +282,6 @@ def _holds(folder: Path, candidate: Candidate, digest: Digest) -> bool:
         return digest(folder) == candidate.digest
     except Exception:  # Whatever TensorFlow raises for a folder that is no SavedModel, it is not this model.
         return False
-
-
-def prune(base_path: Path, ledger: Ledger, state: LedgerState, keep: int | None) -> list[int]:
-    """Removes the oldest versions so that `keep` stay, and records it; never the live one nor the one before.
-
-    The record comes first: a pruning that is killed is finished by `serving.base_path.reconcile`.
-
-    Returns:
-        The versions removed, lowest first.
-    """
-    if keep is None:
-        return []
-    folders = scan(base_path)
-    present = [version for version in state.entries if folders.folder(version) and not state.entries[version].pruned]
-    kept = {*sorted(present, reverse=True)[:keep], state.live, state.previous, *state.trials}
-    doomed = [version for version in present if version not in kept]
-    for version in doomed:
-        why = f"pusher.keep_versions is {keep}"
-        event = LedgerEvent(event="pruned", version=version, who=os_user(), when=utc_now(), reason=why)
-        state = ledger.append(event)
-    if doomed:
-        reconcile(base_path, state)
-    return doomed
 
 
 @contextlib.contextmanager

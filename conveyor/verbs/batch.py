@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from conveyor.options import json_option, line_argument
+from conveyor.trusted_keys import signed_options
 
 FORMATS = {"parquet": ("parquet",), "tfrecord": ("tfrecord",), "both": ("parquet", "tfrecord")}
 
@@ -28,6 +29,7 @@ FORMATS = {"parquet": ("parquet",), "tfrecord": ("tfrecord",), "both": ("parquet
 @click.option("--signature-name", default="serving_default", show_default=True, help="One that takes tf.Examples.")
 @click.option("--rows-per-part", type=click.IntRange(min=1), default=50_000, show_default=True)
 @click.option("--no-schema", is_flag=True, help="Do not hold rows against the line's curated schema.")
+@signed_options
 @json_option
 def command(
     line: str,
@@ -41,6 +43,8 @@ def command(
     signature_name: str,
     rows_per_part: int,
     no_schema: bool,
+    require_signed: bool,
+    trusted_keys: tuple[Path, ...],
 ) -> int:
     """Predict a whole table, or a span of LINE, with its live model: one row out for one row in.
 
@@ -64,4 +68,4 @@ def command(
         rows_per_part=rows_per_part,
         with_schema=not no_schema,
     )
-    return do_batch(line, environment, options, as_json=as_json)
+    return do_batch(line, environment, options, require_signed, trusted_keys, as_json=as_json)

@@ -33,7 +33,7 @@ def command(line: str, environment: str | None, target: Target, span: str, outpu
     The window is the one that is there now, and the steps read its files at the same paths. With
     `orchestration.schedule` each run finds its window.
     """
-    loaded, state = open_line(line, environment)
+    loaded, state = open_line(line, environment, resolve_secrets=False)
     from conveyor.output import console, print_json
     from data.whole_file import replace_text
     from pipeline.compiled.job import Place, compile_job

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conveyor.options import json_option, line_argument
+from conveyor.trusted_keys import signed_options
 from conveyor.verbs.serve import announce, served_line
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--verify/--no-verify", default=None, help="Give it only models whose digest is the ledger's (--model-config)."
 )
+@signed_options
 @json_option
 def command(
     line: str,
@@ -48,6 +50,8 @@ def command(
     model_config: Path | None,
     model_base_path: Path | None,
     verify: bool | None,
+    require_signed: bool,
+    trusted_keys: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Pass requests for LINE on to TensorFlow Serving, unchanged, and do around them what `conveyor serve` does.
@@ -65,7 +69,7 @@ def command(
         raise UsageError("--model-base-path must come with --model-config. Got it alone instead")
     grpc = upstream if upstream.startswith("unix:") else str(_other(Address.parse(upstream, "gRPC"), port))
     rest = None if rest_upstream is None else _other(Address.parse(rest_upstream, "REST"), rest_port)
-    served = served_line(line, environment)
+    served = served_line(line, environment, require_signed, trusted_keys)
     gateway = Gateway(
         served,
         Upstream(grpc, rest),

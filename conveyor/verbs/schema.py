@@ -20,7 +20,7 @@ def diff(line: str, environment: str | None, as_json: bool) -> None:
     """Show what the data of LINE's latest run says otherwise than its curated schema."""
     from pipeline.schema_review import review_schema
 
-    found = review_schema(*open_line(line, environment))
+    found = review_schema(*open_line(line, environment, resolve_secrets=False))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -37,7 +37,7 @@ def update(line: str, environment: str | None, columns: tuple[str, ...], everyth
     from pipeline.schema_review import review_schema, update_schema
     from schema.errors import UsageError
 
-    found = review_schema(*open_line(line, environment))
+    found = review_schema(*open_line(line, environment, resolve_secrets=False))
     if not columns and not everything and not found.inferred:
         raise UsageError(
             "COLUMNS must name the columns whose changes are wanted, or --all must be given. Got neither instead",

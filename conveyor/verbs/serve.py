@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 
 from conveyor.options import json_option, line_argument, open_line
 from conveyor.output import console, print_json
+from conveyor.trusted_keys import signed_options, trust_of_line
 
 if TYPE_CHECKING:
     from serving.gateway.server import Gateway
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     help="Which server answers; auto takes tensorflow_model_server when it is on the PATH.",
 )
 @click.option("--verify/--no-verify", default=None, help="Load only models whose digest is the ledger's.")
+@signed_options
 @json_option
 def command(
     line: str,
@@ -41,6 +44,8 @@ def command(
     rest_port: int,
     backend: str,
     verify: bool | None,
+    require_signed: bool,
+    trusted_keys: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Serve what the release ledger of LINE says is live, and follow it: pushes, canaries, rollbacks.
@@ -50,7 +55,7 @@ def command(
     """
     from serving.line_server.binary import choose_backend
 
-    served = served_line(line, environment)
+    served = served_line(line, environment, require_signed, trusted_keys)
     chosen = choose_backend(backend)
     verify = served.config.verify if verify is None else verify
     if chosen == "embedded":
@@ -65,16 +70,25 @@ def command(
     _serve_with_binary(served, chosen, host, port, rest_port, verify, as_json)
 
 
-def served_line(line: str, environment: str | None) -> ServedLine:
+def served_line(
+    line: str, environment: str | None, require_signed: bool = False, trusted_keys: Sequence[Path] = ()
+) -> ServedLine:
     """Returns a line as it is to be served.
 
+    Args:
+        line: what the user calls the line.
+        environment: the overlay to lay over it.
+        require_signed: whether only signed releases may be served, whatever the config says.
+        trusted_keys: public keys to trust besides those of the config.
+
     Raises:
+        UsageError: keys are named, and signatures not asked for.
         ConfigError: there is no such line, or its config is not valid.
     """
     from serving.line_server.redacted_columns import check_redacted_columns
     from serving.line_server.served_line import ServedLine
 
-    loaded, state = open_line(line, environment)
+    loaded, state = open_line(line, environment, resolve_secrets=("serving",))
     config = loaded.line.serving
     check_redacted_columns(config.capture, loaded.base_dir / loaded.line.schema_.file, loaded.path)
     key = loaded.secrets.get("serving.capture.hash_key")
@@ -87,6 +101,7 @@ def served_line(line: str, environment: str | None) -> ServedLine:
         capture=state.capture.absolute(),
         config=config,
         config_folder=Path(loaded.files[0]).absolute().parent,
+        trust=trust_of_line(loaded, require_signed, trusted_keys),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import click
 
 from conveyor.options import json_option, the_state
 from conveyor.output import console, print_json
+from conveyor.trusted_keys import recorded_trust, signed_options
 from schema.errors import UsageError
 
 
@@ -17,8 +19,18 @@ from schema.errors import UsageError
 @click.option("--share", type=float, default=1.0, show_default=True, help="The share of requests that are copied.")
 @click.option("--end", is_flag=True, help="End the shadow instead.")
 @click.option("--reason", help="Why, for the release ledger.")
+@signed_options
 @json_option
-def command(line: str | None, version: int | None, share: float, end: bool, reason: str | None, as_json: bool) -> None:
+def command(
+    line: str | None,
+    version: int | None,
+    share: float,
+    end: bool,
+    reason: str | None,
+    require_signed: bool,
+    trusted_keys: tuple[Path, ...],
+    as_json: bool,
+) -> None:
     """Let a version of LINE answer copies of requests. Its answers are kept and compared, and no client gets them."""
     from pipeline.record import base_path
     from serving.trials import end_shadow, shadow
@@ -30,7 +42,8 @@ def command(line: str | None, version: int | None, share: float, end: bool, reas
         release = end_shadow(state.ledger, base_path(state), reason=reason)
         words = f"version {release.version} is the shadow no more"
     else:
-        release = shadow(state.ledger, base_path(state), version, share, reason=reason)
+        trust = recorded_trust(state, require_signed, trusted_keys)
+        release = shadow(state.ledger, base_path(state), version, share, reason=reason, trust=trust)
         words = f"version {release.version} is the shadow, for {share:.4g} of the requests"
     if as_json:
         print_json(dataclasses.asdict(release))

@@ -24,7 +24,7 @@ def command(line: str, environment: str | None, target: Target, span: str, dry_r
 
     Everything that it needs is looked at first; nothing is submitted when something is wrong.
     """
-    loaded, state = open_line(line, environment, resolve_secrets=not dry_run)
+    loaded, state = open_line(line, environment, resolve_secrets=() if dry_run else ("orchestration",))
     from conveyor.output import console, print_json
     from pipeline.compiled.submit import prepare, submit
 

@@ -9,6 +9,7 @@ from schema.errors import ReleaseError
 from serving.base_path import scan
 from serving.ledger import Ledger
 from serving.release_change import released
+from serving.signing.trust import Trust
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +21,14 @@ class ReleasedModel:
         digest: its model digest.
         run_id: the run that made it.
         path: its SavedModel's directory, withdrawn or not.
+        ledger: the release ledger.
     """
 
     version: int
     digest: str
     run_id: str | None
     path: Path
+    ledger: Path
 
 
 def find_model(ledger: Path, base_path: Path, version: int | None) -> ReleasedModel:
@@ -52,15 +55,21 @@ def find_model(ledger: Path, base_path: Path, version: int | None) -> ReleasedMo
             f"{base_path}: version {chosen} must have a folder and a digest. Got none instead",
             hint="restore it from a backup, or name another version with --model-version",
         )
-    return ReleasedModel(chosen, pushed.model_digest, pushed.run_id, folder)
+    return ReleasedModel(chosen, pushed.model_digest, pushed.run_id, folder, ledger)
 
 
-def check_model(model: ReleasedModel) -> None:
+def check_model(model: ReleasedModel, trust: Trust | None = None) -> None:
     """Checks that the folder holds the model that was released. Imports TensorFlow.
+
+    Args:
+        model: the model.
+        trust: whose signature it must have, or None where it needs none.
 
     Raises:
         ReleaseError: it does not.
     """
+    if trust is not None:
+        trust.check(model.path, Ledger(model.ledger).state(), model.version)
     from serving.model_digest import model_digest
 
     found = model_digest(model.path)

@@ -30,6 +30,7 @@ from schema.errors import ConveyorError
 from schema.loading import LoadedLine
 from serving.client.rules import ColumnRule, read_rules
 from serving.client.signatures import Metadata
+from serving.signing.trust import Trust
 
 ENTRY_MODULES = ("components.bulk_inferrer.part", "components.bulk_inferrer.part_rows")
 ROWS_PER_PART = 50_000
@@ -48,6 +49,7 @@ class BatchOptions:
         signature_name: the signature that is called.
         rows_per_part: rows a part.
         with_schema: whether rows are held against the curated schema.
+        trust: whose signature the model must have, or None where it needs none.
     """
 
     input: str
@@ -58,6 +60,7 @@ class BatchOptions:
     signature_name: str = "serving_default"
     rows_per_part: int = ROWS_PER_PART
     with_schema: bool = True
+    trust: Trust | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +142,7 @@ def _go_on(batch: _Batch, observe: Observer) -> BatchReport:
     folder.work.mkdir(exist_ok=True)
     with quiet_to_file(folder.log):
         try:
-            check_model(batch.model)
+            check_model(batch.model, options.trust)
             metadata = _metadata(batch)
             rules: Mapping[str, ColumnRule] = read_rules(batch.schema_file) if batch.schema_file else {}
             columns = check_input(batch.found.source, metadata, rules, options.keys)

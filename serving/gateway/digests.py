@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from schema.errors import ConveyorError, ReleaseError
 from serving.base_path import scan
@@ -28,9 +29,11 @@ LOOK_SECONDS = 0.25
 AGAIN_SECONDS = 10.0
 """How long until folders are looked at again without either: a file in one may be mended."""
 
-Identity = tuple[tuple[str, int, int, int], ...]
-Compute = Callable[[Sequence[Path]], list[tuple[str, str]]]
-"""Gives for each folder its digest and, where there is none, why."""
+Identity = tuple[tuple[str, int, int, int, int], ...]
+Compute = Callable[[Sequence[Path]], list[tuple[Any, str]]]
+"""Gives for each folder its digest (or what else it is judged by) and, where there is none, why."""
+Judge = Callable[[Path, int, LedgerState, Any], str]
+"""Gives, for a version's folder and what was computed of it, why it must not be served, or an empty text."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,15 +45,19 @@ class Digests:
         base_path: the model base path.
         ledger: the release ledger.
         compute: computes digests.
+        judge: compares them with what the ledger says.
     """
 
-    def __init__(self, base_path: Path, ledger: Ledger, compute: Compute | None = None) -> None:
+    def __init__(
+        self, base_path: Path, ledger: Ledger, compute: Compute | None = None, judge: Judge | None = None
+    ) -> None:
         self._base_path = base_path
         self._ledger = ledger
         self._compute = compute or in_process_of_its_own
+        self._judge = judge or _difference
         # By what is in a folder and not by its name: a rollback renames it.
-        self._known: dict[Identity, tuple[str, str]] = {}
-        self._verdicts: dict[int, str] = {}
+        self._known: dict[Identity, tuple[Any, str]] = {}
+        self._verdicts: dict[int, tuple[Path, Identity, str]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="digests", daemon=True)
 
@@ -64,8 +71,12 @@ class Digests:
         self._stopping.set()
 
     def objection(self, version: int) -> str | None:
-        """Returns why a version must not be served, an empty text when it may, or None while that is not known."""
-        return self._verdicts.get(version)
+        """Returns why a version must not be served, an empty text when it may, or None while that is not known.
+
+        It is not known either when something in the folder has been changed since.
+        """
+        folder, identity, verdict = self._verdicts.get(version, (None, None, None))
+        return verdict if folder is not None and _identity(folder) == identity else None
 
     def look(self) -> bool:
         """Computes the digests that are most urgent, if any is missing. Returns whether there may be more.
@@ -92,11 +103,15 @@ class Digests:
                 if _identity(released[version]) == identities[version]:
                     self._known[identities[version]] = digest
         self._verdicts = {
-            version: _objection(released[version], version, state, *self._known[identity])
+            version: (released[version], identity, self._objection(released[version], version, state, identity))
             for version, identity in identities.items()
             if identity in self._known
         }
         return bool(first) and len(missing) > len(first)
+
+    def _objection(self, folder: Path, version: int, state: LedgerState, identity: Identity) -> str:
+        found, error = self._known[identity]
+        return f"{folder}: {error}" if error else self._judge(folder, version, state, found)
 
     def _work(self) -> None:
         seen: object = None
@@ -149,9 +164,7 @@ def _wanted(state: LedgerState) -> set[int | None]:
     return {state.live, *(trial.version for trial in trials if trial is not None)}
 
 
-def _objection(folder: Path, version: int, state: LedgerState, digest: str, error: str) -> str:
-    if error:
-        return f"{folder}: {error}"
+def _difference(folder: Path, version: int, state: LedgerState, digest: str) -> str:
     expected = state.entries[version].pushed.model_digest
     if digest == expected:
         return ""
@@ -163,12 +176,14 @@ def _objection(folder: Path, version: int, state: LedgerState, digest: str, erro
 
 def _identity(folder: Path) -> Identity:
     found = []
-    for root, _, names in os.walk(folder):
-        for name in names:
+    for root, folders, names in os.walk(folder):
+        for name in (*names, *(name for name in folders if os.path.islink(os.path.join(root, name)))):
             path = os.path.join(root, name)
             try:
                 status = os.stat(path)
             except OSError:
                 continue
-            found.append((os.path.relpath(path, folder), status.st_size, status.st_mtime_ns, status.st_ino))
+            # The times: nobody can set that of the last change of status.
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            found.append((os.path.relpath(path, folder), status.st_size, *times, status.st_ino))
     return tuple(sorted(found))

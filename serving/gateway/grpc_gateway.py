@@ -9,7 +9,7 @@ import grpc.aio
 
 from serving import messages
 from serving.gateway.grpc_inference import Inference
-from serving.gateway.grpc_proxy import Admin, GrpcProxy, Health, Passed, Unary
+from serving.gateway.grpc_proxy import Admin, Forbidden, GrpcProxy, Health, Passed, Unary
 from serving.gateway.models import UpstreamModels
 from serving.gateway.request_wire import METHODS
 from serving.gateway.upstream import Upstream
@@ -69,7 +69,10 @@ class GrpcGateway(grpc.GenericRpcHandler):  # type: ignore[misc]
         """Returns what passes a request on."""
         assert self._proxy is not None
         path = handler_call_details.method
-        return _KINDS.get(path, Passed)(self._proxy, path, handler_call_details.invocation_metadata).handler()
+        kind = _KINDS.get(path, Passed)
+        if kind is Admin and self._models.alone:
+            kind = Forbidden
+        return kind(self._proxy, path, handler_call_details.invocation_metadata).handler()
 
     async def start(self) -> None:
         """Opens the port.

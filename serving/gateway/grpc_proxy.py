@@ -250,6 +250,20 @@ class Admin(Unary):
     role = Role.ADMIN
 
 
+class Forbidden(Admin):
+    """The same where the release ledger alone decides what is served."""
+
+    async def pass_on(self, context: Any) -> bytes:
+        """See `Passed`.
+
+        Raises:
+            ServingError: PERMISSION_DENIED.
+        """
+        raise ServingError(
+            Code.PERMISSION_DENIED, "Only signed releases are served, those that the release ledger names"
+        )
+
+
 class Health(Passed):
     """A request whether the server is well. It needs no token and counts for nothing; a gateway that drains is not."""
 

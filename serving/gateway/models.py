@@ -46,11 +46,13 @@ class Written:
         file: the server's model config file.
         base_path: the model base path, as the gateway sees it.
         digests: says which versions may be served, or None where all may.
+        alone: whether nobody else may tell the server what to load.
     """
 
     file: ModelConfigFile
     base_path: Path
     digests: Digests | None
+    alone: bool = False
 
 
 class UpstreamModels:
@@ -102,6 +104,11 @@ class UpstreamModels:
     def settling(self) -> bool:
         """Whether a version that the server has not is likely to be there in a moment."""
         return self._ready_at is not None and time.monotonic() - self._ready_at < PATIENCE_SECONDS
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else may tell the server what to load."""
+        return self._written is not None and self._written.alone
 
     @property
     def newest(self) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import uvloop
 from prometheus_client import Gauge
 
+from schema.errors import UsageError
 from serving.capture.hook import CaptureHook
 from serving.gateway.digests import Digests
 from serving.gateway.grpc_gateway import GrpcGateway
@@ -16,6 +17,7 @@ from serving.gateway.http_upstream import HttpUpstream
 from serving.gateway.model_config_file import ModelConfigFile
 from serving.gateway.models import UpstreamModels, Written
 from serving.gateway.rest_proxy import RestProxy
+from serving.gateway.signed_versions import signed_versions
 from serving.gateway.upstream import Upstream, UpstreamClient
 from serving.ledger import Ledger
 from serving.line_server.hooks import LineHooks
@@ -47,7 +49,8 @@ class Gateway:
         rest_port: REST's port, once it runs.
 
     Raises:
-        UsageError: the tokens or certificates cannot be used.
+        UsageError: the tokens or certificates cannot be used, or releases must be signed and the server behind is not
+            led by its model config file.
     """
 
     def __init__(
@@ -65,12 +68,19 @@ class Gateway:
     ) -> None:
         config, access, ledger, metrics = line.config, line.access(), Ledger(line.ledger), Metrics()
         self._client = UpstreamClient(upstream)
+        if line.trust is not None and model_config is None:
+            raise UsageError(
+                "a gateway that requires signed releases must lead the server behind it by its model config file. Got "
+                "none instead: that server loads whatever it finds",
+                hint="start TensorFlow Serving with --model_config_file, and give that file to --model-config",
+            )
         written = None
         if model_config is not None:
             written = Written(
                 ModelConfigFile(model_config, line.name, model_base_path or line.base_path),
                 line.base_path,
-                Digests(line.base_path, ledger) if verify else None,
+                _digests(line, ledger, verify),
+                alone=line.trust is not None,
             )
         self.models = UpstreamModels(line.name, ledger, self._client, written)
         self._waits = waits
@@ -170,3 +180,9 @@ class Gateway:
         if self._capture is not None:
             await asyncio.to_thread(self._capture.stop)
         self._client.close()
+
+
+def _digests(line: ServedLine, ledger: Ledger, verify: bool) -> Digests | None:
+    if line.trust is not None:
+        return signed_versions(line.base_path, ledger, line.trust)
+    return Digests(line.base_path, ledger) if verify else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from schema.errors import ConveyorError
@@ -15,6 +18,7 @@ from serving.model_server.loading import LoadOptions
 from serving.model_server.manager import Manager, State
 from serving.model_server.model_config import ModelConfig, ServerModels, Specific
 from serving.model_server.source import aspired_versions
+from serving.signing.trust import Trust, claimed_key
 from serving.traffic import Split, split_of
 
 LOOK_SECONDS = 0.25
@@ -34,12 +38,16 @@ class LineModels:
         base_path: the model base path, absolute; it need not be there yet.
         ledger: the release ledger.
         verify: whether a version is loaded only if its model digest is the ledger's.
+        trust: whose signature a version must have to be loaded, or None where it needs none.
     """
 
-    def __init__(self, line: str, base_path: Path, ledger: Ledger, *, verify: bool = True) -> None:
+    def __init__(
+        self, line: str, base_path: Path, ledger: Ledger, *, verify: bool = True, trust: Trust | None = None
+    ) -> None:
         self._line = line
         self._base_path = base_path
         self._ledger = ledger
+        self._trust = trust
         self._folders: dict[int, Path] = {}
         self._split = Split(line)
         self._wanted = Split(line)
@@ -49,7 +57,12 @@ class LineModels:
         self.manager = Manager(
             self._config((), {}),
             # What cannot be loaded is tried again when the ledger changes, not in a minute.
-            load_options=LoadOptions(max_num_load_retries=0, verify=self._verify if verify else None),
+            load_options=LoadOptions(
+                max_num_load_retries=0,
+                # The files that are signed are those that have the digest.
+                verify=self._verify if verify and trust is None else None,
+                opened=None if trust is None else self._signed_copy,
+            ),
             # The ledger says when to look: between its line and the renamed folder, a look would find neither version.
             file_system_poll_wait_seconds=0,
             aspire=self._aspired,
@@ -154,6 +167,16 @@ class LineModels:
             return self.manager.statuses(self._line, version)[0].message
         except ServingError:
             return f"It has no folder {self._base_path / str(version)}"
+
+    @contextlib.contextmanager
+    def _signed_copy(self, name: str, version: int, folder: Path) -> Iterator[Path]:
+        """Gives a copy that nobody else can change between the check and the loading."""
+        assert self._trust is not None
+        with tempfile.TemporaryDirectory(prefix="conveyor-") as private:
+            copy = Path(private)
+            self._trust.check(folder, self._ledger.state(), version, copy)
+            _log.info("Version %s of %s is signed by key %s", version, name, claimed_key(folder))
+            yield copy
 
     def _verify(self, name: str, version: int, folder: Path) -> None:
         from serving.model_digest import model_digest

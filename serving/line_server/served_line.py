@@ -10,6 +10,7 @@ from schema.serving import LimitsConfig, ServingConfig, TlsConfig
 from serving.model_server.access import Access, Limits
 from serving.model_server.tls import Tls
 from serving.model_server.tokens import TokenFile
+from serving.signing.trust import Trust
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class ServedLine:
         capture: the folder of captured records.
         config: the line's `serving` section, secrets filled in.
         config_folder: where relative paths in it begin.
+        trust: whose signature a version must have to be served, or None where it needs none.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ServedLine:
     capture: Path
     config: ServingConfig
     config_folder: Path
+    trust: Trust | None = None
 
     def access(self) -> Access:
         """Returns who may ask, and for how much, as the config says.

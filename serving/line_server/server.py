@@ -41,7 +41,7 @@ class LineServer:
 
     def __init__(self, line: ServedLine, *, host: str, port: int, rest_port: int, verify: bool) -> None:
         config = line.config
-        self.models = LineModels(line.name, line.base_path, Ledger(line.ledger), verify=verify)
+        self.models = LineModels(line.name, line.base_path, Ledger(line.ledger), verify=verify, trust=line.trust)
         self._metrics = Metrics()
         registry = self._metrics.registry
         self._capture = None

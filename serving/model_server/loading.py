@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -24,6 +25,9 @@ _log = logging.getLogger(__name__)
 Verify = Callable[[str, int, Path], None]
 """Is given a model's name, a version and its folder before that is loaded; what it raises fails the load."""
 
+Opened = Callable[[str, int, Path], contextlib.AbstractContextManager[Path]]
+"""Is given the same, and gives the folder to load from instead, which need not be there afterwards."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LoadOptions:
@@ -36,6 +40,7 @@ class LoadOptions:
         enable_model_warmup: replay the warm-up file, where there is one.
         num_request_iterations_for_warmup: how many times each of its requests is run.
         verify: what is asked first, or None.
+        opened: gives the folder to load from, or None to load from the version's own.
         batching: how requests are put together, or None to run each by itself.
         scheduler: what runs the batches of all that is loaded with these options; None without batching.
     """
@@ -46,6 +51,7 @@ class LoadOptions:
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 1
     verify: Verify | None = None
+    opened: Opened | None = None
     batching: BatchingParameters | None = None
     scheduler: BatchScheduler | None = dataclasses.field(init=False, repr=False, compare=False, default=None)
 
@@ -92,12 +98,14 @@ def _attempt(name: str, version: int, path: Path, options: LoadOptions) -> Serva
     try:
         if options.verify is not None:
             options.verify(name, version, path)
-        servable = _servable(name, version, path, options)
-        try:
-            _warm_up(servable, options)
-        except BaseException:
-            servable.close()
-            raise
+        opened = contextlib.nullcontext(path) if options.opened is None else options.opened(name, version, path)
+        with opened as folder:
+            servable = _servable(name, version, folder, options)
+            try:
+                _warm_up(servable, options)
+            except BaseException:
+                servable.close()
+                raise
         return servable
     except ServingError:
         raise

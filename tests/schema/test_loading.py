@@ -220,3 +220,18 @@ def test_a_name_that_means_two_lines(write: Write, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There are two"):
         find_line("taxi", tmp_path)
     assert find_line("./taxi", tmp_path).resolve() == mine.resolve()
+
+
+def test_only_the_secrets_of_some_sections_are_looked_up(tmp_path: Path) -> None:
+    path = tmp_path / "line.yaml"
+    path.write_text(
+        "name: a\ntask: regression\nlabel: {name: y}\nexamples: {input: t.csv}\n"
+        "pusher: {signing: {key: '${RELEASE_KEY}'}}\n"
+        "serving: {capture: {hash: [x], hash_key: '${HASH_KEY}'}}\n"
+    )
+    found = load_line(path, env={"HASH_KEY": "h"}, resolve_secrets=("serving",))
+    assert found.secrets == {"serving.capture.hash_key": "h"}
+    with pytest.raises(ConfigError, match="the environment variable HASH_KEY must be set"):
+        load_line(path, env={"RELEASE_KEY": "k"}, resolve_secrets=("serving",))
+    with pytest.raises(ConfigError, match="the environment variable RELEASE_KEY must be set"):
+        load_line(path, env={"HASH_KEY": "h"})

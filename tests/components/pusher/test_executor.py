@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from components.pusher.signing import SigningOrder
+from schema.errors import ConfigError
 from schema.release import PusherConfig
 from serving.ledger import Ledger
+from tests.serving.signing.signed_line import ORIGIN, trust, write_keys
 
 
 @pytest.fixture
@@ -110,6 +113,22 @@ def test_a_blessing_that_is_not_wired_is_not_asked_for(wired: dict[str, Any]) ->
     assert run(wired)["outcome"] == "pushed"
 
 
+def test_with_a_signing_order_the_release_is_signed(wired: dict[str, Any], tmp_path: Path) -> None:
+    private, _ = write_keys(tmp_path)
+    infra = Path(wired["inputs"]["infra_blessing"][0].uri)
+    infra.mkdir()
+    (infra / "validation.json").write_text(json.dumps({"checks": []}))
+    wired["properties"]["signing"] = SigningOrder(origin=ORIGIN, key_file=str(private)).canonical()
+    assert run(wired)["outcome"] == "pushed"
+    state = Ledger(tmp_path / "releases.jsonl").state()
+    statement = trust(1, line="taxi").check(tmp_path / "base" / "1", state, 1)
+    assert (statement.predicate.run_id, statement.predicate.origin) == ("run-7", ORIGIN)
+    assert run(wired)["outcome"] == "already live"
+    private.unlink()
+    with pytest.raises(ConfigError, match="pusher.signing.key_file must be a file that can be read"):
+        run(wired)
+
+
 def test_the_component_takes_no_run_id(wired: dict[str, Any]) -> None:
     from tfx.types import standard_artifacts
     from tfx.types.channel import Channel
@@ -118,5 +137,5 @@ def test_the_component_takes_no_run_id(wired: dict[str, Any]) -> None:
 
     pusher = ReleasePusher(model=Channel(type=standard_artifacts.Model), **wired["properties"])
     assert pusher.id == "Pusher"
-    assert pusher.exec_properties == wired["properties"]
+    assert pusher.exec_properties == {**wired["properties"], "signing": None}
     assert set(pusher.outputs) == {"pushed_model"}

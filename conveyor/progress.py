@@ -15,6 +15,7 @@ _MARKS = {
     "running": "[yellow]▶[/]",
     "done": "[green]✓[/]",
     "cached": "[cyan]=[/]",
+    "taken": "[cyan]<[/]",
     "skipped": "[dim]-[/]",
     "failed": "[red]✗[/]",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata, util
 from pathlib import Path
 
@@ -96,6 +96,33 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def source_files(modules: Iterable[str], functions: Iterable[str] = (), root: Path = PROJECT_ROOT) -> dict[str, Path]:
+    """Returns module name to source file for all that a component's result depends on.
+
+    Args:
+        modules: entry modules of ours, such as a component's executor.
+        functions: dotted paths of a user's own functions; the file that defines each counts too.
+        root: the folder that holds our packages.
+    """
+    sources = source_closure(modules, root)
+    for dotted in functions:
+        module = dotted.rpartition(".")[0]
+        spec = util.find_spec(module) if module else None
+        if spec is not None and spec.origin is not None:
+            sources[module] = Path(spec.origin)
+    return sources
+
+
+def digest_of(sources: Mapping[str, Path]) -> str:
+    """Returns the SHA-256 over source files, by module name, and over the versions of the libraries."""
+    digest = hashlib.sha256()
+    for name, version in sorted(library_versions().items()):
+        digest.update(f"{name}=={version}\n".encode())
+    for name, file in sorted(sources.items()):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def code_digest(modules: Iterable[str], functions: Iterable[str] = (), root: Path = PROJECT_ROOT) -> str:
     """Returns the SHA-256 over the sources that `modules` depend on, and over the versions of the libraries.
 
@@ -104,15 +131,4 @@ def code_digest(modules: Iterable[str], functions: Iterable[str] = (), root: Pat
         functions: dotted paths of a user's own functions; the file that defines each is hashed too.
         root: the folder that holds our packages.
     """
-    digest = hashlib.sha256()
-    for name, version in sorted(library_versions().items()):
-        digest.update(f"{name}=={version}\n".encode())
-    sources = source_closure(modules, root)
-    for dotted in functions:
-        module = dotted.rpartition(".")[0]
-        spec = util.find_spec(module) if module else None
-        if spec is not None and spec.origin is not None:
-            sources[module] = Path(spec.origin)
-    for name, file in sorted(sources.items()):
-        digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    return digest_of(source_files(modules, functions, root))

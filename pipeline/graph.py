@@ -50,10 +50,10 @@ def create_pipeline(
 
 
 def metadata_connection_config(config: MetadataConfig, state: State, secrets: Mapping[str, str]) -> Any:
-    """Returns how to reach ML Metadata (a ConnectionConfig proto)."""
-    if config.backend == "mysql":
-        from ml_metadata.proto import metadata_store_pb2
+    """Returns how to reach ML Metadata (a ConnectionConfig proto). Imports neither TFX nor TensorFlow."""
+    from ml_metadata.proto import metadata_store_pb2
 
+    if config.backend == "mysql":
         server = metadata_store_pb2.MySQLDatabaseConfig(
             # By the name localhost the client takes no port: it looks for a socket file where its builder had one.
             host="127.0.0.1" if config.host == "localhost" else config.host,
@@ -63,6 +63,8 @@ def metadata_connection_config(config: MetadataConfig, state: State, secrets: Ma
             password=secrets.get("metadata.password", ""),
         )
         return metadata_store_pb2.ConnectionConfig(mysql=server)
-    from tfx.orchestration import metadata
-
-    return metadata.sqlite_metadata_connection_config(str(state.metadata_db))
+    sqlite = metadata_store_pb2.SqliteMetadataSourceConfig(
+        filename_uri=str(state.metadata_db),
+        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE,
+    )
+    return metadata_store_pb2.ConnectionConfig(sqlite=sqlite)

@@ -8,7 +8,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
-from tfx.orchestration.portable import launcher
+from tfx.orchestration.portable import launcher, partial_run_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 
 from pipeline.events import NodeEvent, NodeState, tell
@@ -24,6 +24,7 @@ class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):  # type: ignore[misc]
         tell(run_id, NodeEvent(node, "running"))
         started = time.monotonic()
         try:
+            self._take()
             info = launcher.Launcher(
                 pipeline_node=self._pipeline_node,
                 mlmd_connection=metadata.Metadata(self._mlmd_connection_config),
@@ -38,6 +39,13 @@ class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):  # type: ignore[misc]
             tell(run_id, NodeEvent(node, "failed", time.monotonic() - started, error))
             raise
         tell(run_id, NodeEvent(node, state, time.monotonic() - started, outputs=outputs))
+
+    def _take(self) -> None:
+        """Makes the artifacts that a partial run takes from an earlier one known as this run's own."""
+        if not self._pipeline_node.execution_options.run.perform_snapshot:
+            return
+        with metadata.Metadata(self._mlmd_connection_config) as handle:
+            partial_run_utils.snapshot(handle, self._pipeline)
 
     def _result(self, info: Any) -> tuple[NodeState, dict[str, list[Any]]]:
         if info is None or info.execution_id is None:

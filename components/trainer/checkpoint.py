@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,3 +87,13 @@ def remove(folder: str) -> None:
 
     if tf.io.gfile.isdir(folder):
         tf.io.gfile.rmtree(folder)
+
+
+def trainings(state_dir: str) -> str:
+    """Returns the folder below a line's state that has a folder of checkpoints a training."""
+    return os.path.join(state_dir, "work", "trainer")
+
+
+def forget_trainings(state_dir: str | os.PathLike[str]) -> None:
+    """Removes what killed trainings of a line left, so that the next one starts from the beginning."""
+    shutil.rmtree(trainings(os.fspath(state_dir)), ignore_errors=True)

@@ -140,6 +140,7 @@ def _checkpoint_dir(
     """The folder of this training's checkpoints, named after everything that the weights depend on."""
     import tensorflow as tf
 
+    from components.trainer.checkpoint import trainings
     from components.trainer.dataset import list_files
 
     digest = hashlib.sha256()
@@ -157,7 +158,7 @@ def _checkpoint_dir(
             "inputs": digest.hexdigest(),
         }
     )
-    return os.path.join(custom["state_dir"], "work", "trainer", key)
+    return os.path.join(trainings(custom["state_dir"]), key)
 
 
 def _file_digest(path: str) -> bytes:

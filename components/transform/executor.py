@@ -14,6 +14,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components.carried_files import Carried
+from components.done_anew import done_anew
 from components.transform.analysis import Analysis, merge_all
 from components.transform.choices import choose
 from components.transform.compile import compile_recipe
@@ -133,6 +134,9 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
     ) -> tuple[Analysis, int]:
         """Returns the merged analysis in span order, and how many spans were not yet known."""
         folder = str(Path(state_dir) / ANALYSIS_FOLDER)
+        if done_anew(self._context):
+            for span in spans:
+                analysis_path(folder, span).unlink(missing_ok=True)
         known = {span.key: read_analysis(analysis_path(folder, span)) for span in spans}
         pending = [span for span in spans if known[span.key] is None]
         if sum(os.path.getsize(p) for span in pending for p in span.paths) < IN_PROCESS_BYTES:
@@ -171,6 +175,7 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
         """Returns the plan, and of how many spans records were read."""
         from components.transform.own_analyzers import own_analyzers
         from components.transform.own_graph import write_graph
+        from components.transform.own_store import forget
 
         label = plan_label(task.label, task.config["task"], task.analysis.columns[task.label.name])
         custom_config = {
@@ -184,6 +189,9 @@ class TransformExecutor(base_beam_executor.BaseBeamExecutor):
             self._trace(_WITH_OWN, custom_config, task)
             fresh = 0
         else:
+            if done_anew(self._context):
+                for span in spans:
+                    forget(store, analyzers.key_of(span))
             fresh = write_graph(analyzers, spans, store, Path(task.uri), self._make_beam_pipeline)
         served = {c: t for c, t in task.columns.types.items() if c not in task.transform.exclude}
         return plan_of_graph(task.uri, label, served, task.analysis), fresh

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import logging
 
 from data.fingerprint import file_sha256
-from data.whole_file import new_folder, replace_text
+from data.whole_file import mark_used, new_folder, replace_text
 from schema.base import canonical_json
 
 MANIFEST = "manifest.json"
@@ -77,4 +77,5 @@ def _checked(place: Path, key: str, count: int) -> Contributions:
     for i, digest in enumerate(digests):
         if digest is not None and file_sha256(place / str(i)) != digest:
             raise ValueError(f"file {i} is not the one whose digest {MANIFEST} has")
+    mark_used(place / MANIFEST)
     return tuple(None if digest is None else place / str(i) for i, digest in enumerate(digests))

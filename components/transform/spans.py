@@ -14,7 +14,7 @@ from absl import logging
 from components.transform.analysis import ANALYSIS_VERSION, Analysis, analyze
 from components.transform.counts import DEFAULT_CAPACITY
 from data.fingerprint import file_sha256
-from data.whole_file import replace_text
+from data.whole_file import mark_used, replace_text
 from schema.base import sha256_json
 from schema.errors import DataRejected
 
@@ -85,13 +85,15 @@ def analysis_path(folder: str | Path, span: SpanFiles) -> Path:
 def read_analysis(path: Path) -> Analysis | None:
     """Returns a kept analysis, or None when there is none (or none that can be read)."""
     try:
-        return Analysis.loads(path.read_text(encoding="utf-8"))
+        analysis = Analysis.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         logging.warning("%s is damaged, so its span is analysed again: %s", path, e)
         path.unlink(missing_ok=True)
         return None
+    mark_used(path)
+    return analysis
 
 
 def analyze_span(span: SpanFiles, columns: Mapping[str, str], capacity: int, folder: str) -> str:

@@ -70,12 +70,12 @@ class Workplace:
         """The environment of a command here."""
         return {**os.environ, "CONVEYOR_HOME": str(self.folder / "state"), "PYTHONPATH": str(ROOT)}
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """Starts a conveyor command."""
+    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
+        """Starts a conveyor command, with more variables in its environment."""
         return subprocess.Popen(
             [sys.executable, "-m", "conveyor", *args],
             cwd=self.folder,
-            env=self.env,
+            env={**self.env, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -99,6 +99,23 @@ class Workplace:
         verdict = json.dumps(record.get("verdict"), indent=2)
         assert done.returncode == expect, f"exit code {done.returncode}\n{verdict}\n{done.stderr[-6000:]}"
         return record
+
+    def kill_itself(self, *args: str, timeout: float = 600, **moment: str) -> None:
+        """Runs a conveyor command that kills itself at a moment (see `killed/sitecustomize.py`).
+
+        Args:
+            *args: the command.
+            timeout: seconds.
+            **moment: KILL_AFTER or KILL_BELOW.
+        """
+        path = os.pathsep.join([str(ROOT / "tests" / "e2e" / "killed"), str(ROOT)])
+        process = self.start(*args, PYTHONPATH=path, **moment)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        assert process.returncode == -signal.SIGKILL, f"{moment}: it ended by itself\n{out[-2000:]}\n{err[-4000:]}"
 
     def kill_at(self, node: str, *, after: float = 0.0, timeout: float = 600) -> bool:
         """Starts a run and kills it -9, `after` seconds after `node` has started; False when the run ended before."""

@@ -20,6 +20,8 @@ VERBS: dict[str, str] = {
     "runs": "List the runs of a line.",
     "show": "Show one run: verdict, metrics by slice, artifacts, config.",
     "compare": "Compare two runs.",
+    "explain-cache": "Say of each component of a run whether it was cached, and if not, why.",
+    "reproduce": "Rebuild a released model, and compare it identity by identity.",
     "releases": "List the releases of a line.",
     "serve": "Serve the live model of a line by gRPC and REST.",
     "gateway": "Stand in front of TensorFlow Serving: capture, canary, tokens, TLS.",
@@ -27,9 +29,12 @@ VERBS: dict[str, str] = {
     "promote": "Make the canary live for all requests.",
     "shadow": "Give a model version copies of the requests.",
     "rollback": "Put an earlier model version back.",
+    "trace": "Trace a request, a version, a span, a run or a row.",
+    "replay": "Ask captured requests again and compare the answers.",
     "logs": "Show the captured requests and answers of a line.",
     "predict": "Predict rows with the served model of a line.",
     "batch": "Predict a whole table or span with the live model, into files.",
+    "gc": "Remove artifacts that nothing needs any more.",
     "schema": "Show and accept what changed in the data's schema.",
     "config": "Show a line's config with every default filled in.",
     "compile": "Write a line as a pipeline spec for Kubeflow or Vertex AI.",
@@ -49,7 +54,7 @@ class LazyGroup(click.Group):
         """Returns the command of a verb, or None when there is no such verb."""
         if name not in VERBS:
             return None
-        command = importlib.import_module(f"conveyor.verbs.{name}").command
+        command = importlib.import_module(f"conveyor.verbs.{name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

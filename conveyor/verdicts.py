@@ -36,5 +36,8 @@ def print_verdict(console: Console, run: RunRecord, state: State) -> None:
     console.print(Text(f"{headline_text(run)}  ({run.seconds:.1f} s)", style=style))
     for reason in run.verdict["reasons"]:
         console.print(Text(f"  {reason['text']}"))
+    if run.exclusions and run.exclusions.get("unmatched"):
+        unmatched, path = run.exclusions["unmatched"], run.exclusions["path"]
+        console.print(Text(f"  warning: {unmatched:,} of the rows to exclude match no row ({path})", style="yellow"))
     if run.verdict["outcome"] == "failed":
         console.print(Text(f"  log: {run_folder(state, run.run_id) / 'log.txt'}", style="dim"))

@@ -49,6 +49,9 @@ def _examples(outputs: Outputs) -> str:
     text = f"{_plural(rows, 'row')} in {_plural(len(spans), 'span')}"
     if bad:
         text += f", {_plural(bad, 'bad row')} in quarantine"
+    excluded = [artifact["properties"].get("excluded_rows") for artifact in outputs["examples"]]
+    if None not in excluded:
+        text += f", {_plural(sum(excluded), 'row')} excluded"
     return text + (f", {unlabelled:,} without label" if unlabelled else "")
 
 

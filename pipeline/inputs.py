@@ -10,8 +10,14 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from data.window import OpenWindow, Window, resolve_window
-from pipeline.code_digest import code_digest
+from components.pusher.signing import SigningOrder
+from components.tuner.earlier import EarlierSearch
+from data.exclusion_formats import exclusion_file
+from data.exclusions import ExclusionFile
+from data.window import OpenWindow, Window, locate, resolve_window
+from pipeline.code_digest import digest_of, source_files
+from pipeline.signing import signing_order
+from pipeline.sources import Sources
 from pipeline.state import State
 from schema.base import canonical_json
 from schema.errors import ConfigError
@@ -49,6 +55,10 @@ class RunInputs:
         warm_start: folder and model digest of the model now served, for a line that starts its training from it.
         selection: what the window was asked for: `all`, `latest`, or a span.
         open_window: given when the run itself is to find the window, as it has to under a schedule.
+        sources: the files that the code digests are over.
+        search: an earlier search for hyperparameters that is to be repeated or taken over.
+        signing: how the release is to be signed, or None.
+        exclusions: the file of rows to leave out, or None.
     """
 
     window: Window
@@ -60,6 +70,10 @@ class RunInputs:
     warm_start: tuple[str, str] | None = None
     selection: str = "all"
     open_window: OpenWindow | None = None
+    sources: Sources | None = None
+    search: EarlierSearch | None = None
+    signing: SigningOrder | None = None
+    exclusions: ExclusionFile | None = None
 
     @property
     def input_bytes(self) -> int:
@@ -72,13 +86,22 @@ class RunInputs:
         return canonical_json(self.column_types)
 
 
-def resolve_inputs(loaded: LoadedLine, state: State, *, span: str = "all") -> RunInputs:
+def resolve_inputs(
+    loaded: LoadedLine,
+    state: State,
+    *,
+    span: str = "all",
+    window: Window | None = None,
+    exclude_rows: Path | None = None,
+) -> RunInputs:
     """Looks at the data, the curated schema and the sources.
 
     Args:
         loaded: the line config and where it was read.
         state: the line's state.
         span: `all`, `latest`, or a span's number or label: the newest span of the window.
+        window: the spans, where they are known: then the data is not looked at.
+        exclude_rows: the file of rows to leave out, instead of that of `examples.exclude_rows`.
 
     Raises:
         SpanError: no span, or one is missing.
@@ -87,15 +110,29 @@ def resolve_inputs(loaded: LoadedLine, state: State, *, span: str = "all") -> Ru
     """
     schema_file = (loaded.base_dir / loaded.line.schema_.file).resolve()
     content = schema_file.read_bytes() if schema_file.is_file() else b""
+    files = node_sources(loaded.line)
     return RunInputs(
-        window=resolve_window(loaded.line.examples, loaded.base_dir, span),
+        window=window or resolve_window(loaded.line.examples, loaded.base_dir, span),
         column_types=_column_types(schema_file, content),
         schema_file=schema_file,
         schema_digest=hashlib.sha256(content).hexdigest() if content else "",
-        code_digests=code_digests(loaded.line),
+        code_digests={node: digest_of(sources) for node, sources in files.items()},
         warm_start=_served(loaded.line, state) if loaded.line.trainer.warm_start else None,
         selection=span,
+        sources=Sources.of(files),
+        signing=signing_order(loaded),
+        exclusions=_exclusions(loaded, exclude_rows),
     )
+
+
+def _exclusions(loaded: LoadedLine, given: Path | None) -> ExclusionFile | None:
+    examples = loaded.line.examples
+    if given is not None:
+        return exclusion_file(given.absolute(), examples.missing_values)
+    if examples.exclude_rows is None:
+        return None
+    path = locate(examples.exclude_rows, loaded.base_dir, "examples.exclude_rows")
+    return exclusion_file(Path(path), examples.missing_values)
 
 
 def _served(line: Line, state: State) -> tuple[str, str] | None:
@@ -105,15 +142,15 @@ def _served(line: Line, state: State) -> tuple[str, str] | None:
     return str(state.base_path(line.pusher.push_destination) / str(live.version)), live.model_digest
 
 
-def code_digests(line: Line) -> dict[str, str]:
-    """Returns node id to code digest, a line's own functions included."""
+def node_sources(line: Line) -> dict[str, dict[str, Path]]:
+    """Returns node id to module name to source file, a line's own functions included."""
     own = {
         "Transform": [line.transform.preprocessing_fn],
         "Tuner": [line.trainer.model.builder],
         "Trainer": [line.trainer.model.builder],
     }
     return {
-        node: code_digest(modules, [name for name in own.get(node, []) if name])
+        node: source_files(modules, [name for name in own.get(node, []) if name])
         for node, modules in ENTRY_MODULES.items()
     }
 

@@ -38,6 +38,12 @@ def read_outcome(
     return verdict, slice_rows(evaluation)
 
 
+def evaluated_slices(nodes: dict[str, Outputs]) -> list[dict[str, Any]]:
+    """Returns the metrics by slice of a run that may not have come as far as the Evaluator."""
+    found = nodes.get("Evaluator", {}).get("evaluation")
+    return slice_rows(read_evaluation(found[0]["uri"])) if found else []
+
+
 def slice_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Returns a row a slice: its name, size, metrics, the baseline's metrics, and whether it was too small to judge."""
     return [

@@ -18,7 +18,7 @@ class NodeRecord:
 
     Attributes:
         node: the node's id.
-        state: running, done, cached, failed or skipped.
+        state: running, done, cached, taken (from an earlier run, by `--from`), failed or skipped.
         seconds: how long it took.
         finding: what it found, in a few words.
         outputs: output key to artifacts, each with `uri`, `id`, `type` and its custom properties.
@@ -43,12 +43,25 @@ class RunRecord:
         seconds: wall-clock time of the run.
         config: the line config with every default, secrets masked.
         config_digest: SHA-256 of it.
+        base_dir: the folder that relative paths of the config started from.
         inputs_digest: SHA-256 of all that the graph was made of: config, window, schema, code.
         provenance: git commit, dirty flag, lock file's hash and versions.
         window: the spans, with fingerprints.
+        warm_start: digest of the model that training began with, for a line that does so.
+        search: the run whose search for hyperparameters was repeated or taken over because somebody said so.
         nodes: what each node did, in order of start.
         slices: metrics by slice.
         verdict: the verdict as data, or None while there is none.
+        exclusions: the rows that were left out on request: `digest`, `columns` and `path` of what names them, and how
+            many rows that were; or None. What they are is kept nowhere.
+        experiment: what somebody calls the experiment that it belongs to.
+        options: how the run was asked for, by the options' names.
+        schema_digest: SHA-256 of the curated schema, empty without one.
+        warm_start_folder: the folder that it was in.
+        forced: components that were to do their work anew.
+        taken_from: component to the run that its artifacts were taken from as they were.
+        resumes: the run that this one went on with.
+        repeats: the run that this one found to be the same as itself, so that nothing was done.
     """
 
     run_id: str
@@ -58,12 +71,24 @@ class RunRecord:
     seconds: float = 0.0
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     config_digest: str = ""
+    base_dir: str = ""
     inputs_digest: str = ""
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     window: dict[str, Any] = dataclasses.field(default_factory=dict)
+    warm_start: str | None = None
+    search: str | None = None
     nodes: list[NodeRecord] = dataclasses.field(default_factory=list)
     slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     verdict: dict[str, Any] | None = None
+    exclusions: dict[str, Any] | None = None
+    experiment: str | None = None
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    schema_digest: str = ""
+    warm_start_folder: str | None = None
+    forced: list[str] = dataclasses.field(default_factory=list)
+    taken_from: dict[str, str] = dataclasses.field(default_factory=dict)
+    resumes: str | None = None
+    repeats: str | None = None
 
     def node(self, name: str) -> NodeRecord:
         """Returns the record of a node, a new one when it has none yet."""

@@ -14,46 +14,39 @@ from collections.abc import Callable
 from typing import Any
 
 from components.infra_validator.process import standing_by
+from components.trainer.checkpoint import forget_trainings
+from components.tuner.earlier import read_earlier_search
 from data.window import locate
+from pipeline import identities
 from pipeline import record as records
 from pipeline.beam_options import SETUP_FILE, beam_pipeline_args
 from pipeline.beam_runner import check_runner
+from pipeline.code_digest import PROJECT_ROOT
 from pipeline.events import NodeEvent
+from pipeline.excluded import count_excluded
 from pipeline.findings import describe_artifact, finding
-from pipeline.identity import new_run_id, provenance
-from pipeline.inputs import RunInputs, resolve_inputs
+from pipeline.identity import code_diff, new_run_id, provenance
+from pipeline.inputs import RunInputs
 from pipeline.logs import quiet_to_file
 from pipeline.metadata_server import check_metadata_server
-from pipeline.outcome import read_outcome
+from pipeline.options import RunOptions
+from pipeline.outcome import evaluated_slices, read_outcome
+from pipeline.plan import Plan, make_plan
 from pipeline.record import RunRecord
 from pipeline.runner import run_dag
+from pipeline.signing import with_key_id
+from pipeline.snapshot import keep as keep_snapshot
+from pipeline.snapshot import keep_search
 from pipeline.state import State, write_json
+from pipeline.trace.kept import keep as keep_trace
 from pipeline.unchanged import inputs_digest, repeat_of, take_over
 from pipeline.verdict import Verdict, verdict_of_error
 from schema.base import sha256_json
-from schema.errors import UsageError
+from schema.errors import ConveyorError
 from schema.loading import LoadedLine
 from schema.orchestration import NODES
 
 Observer = Callable[[RunRecord], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """How a run is to be done.
-
-    Attributes:
-        span: `all`, `latest`, or the newest span of the window by number or label.
-        until: the last node wanted, or None for all.
-        wait_seconds: how long to wait for another run of the line; 0 refuses at once.
-        as_compiled: carry out the pipeline spec that `conveyor compile` would write, a process a step, instead of the
-            local DAG; every step is done anew.
-    """
-
-    span: str = "all"
-    until: str | None = None
-    wait_seconds: float = 0.0
-    as_compiled: bool = False
 
 
 def run_line(loaded: LoadedLine, state: State, options: RunOptions, observe: Observer) -> RunRecord:
@@ -70,35 +63,58 @@ def run_line(loaded: LoadedLine, state: State, options: RunOptions, observe: Obs
         SpanError: the window is empty or has a gap.
         ConfigError: the config does not fit.
     """
-    if options.until is not None and options.until not in NODES:
-        raise UsageError(f"--until must be one of {', '.join(NODES)}. Got {options.until!r} instead")
-    if options.until is not None and options.as_compiled:
-        raise UsageError("--until must not be given with --as-compiled: a compiled pipeline runs as a whole")
+    options.check()
     with state.locked(wait_seconds=options.wait_seconds):
-        inputs = resolve_inputs(loaded, state, span=options.span)
-        run = _new_record(loaded, inputs)
+        plan = make_plan(loaded, state, options)
+        again = plan.options.repeat_search
+        inputs = dataclasses.replace(plan.inputs, search=read_earlier_search(again) if again else None)
+        if inputs.signing is not None:
+            pushes = plan.options.until in (None, "Pusher")
+            signing = with_key_id(inputs.signing, loaded, os.environ) if pushes else None
+            inputs = dataclasses.replace(inputs, signing=signing)
+        diff = code_diff(PROJECT_ROOT)
+        plan = dataclasses.replace(plan, inputs=inputs)
+        run = _new_record(loaded, inputs, diff)
+        plan.write_to(run)
+        run.experiment = options.experiment
         started = time.monotonic()
-        earlier = None if options.until or options.as_compiled else repeat_of(state, run.inputs_digest)
+        earlier = repeat_of(state, run.inputs_digest) if plan.may_repeat else None
         if earlier is not None:
             take_over(run, earlier)
         else:
+            if inputs.sources is not None:
+                inputs.sources.write(records.run_folder(state, run.run_id))
             records.save(state, run)
+            keep_snapshot(records.run_folder(state, run.run_id), loaded.line, inputs.schema_file, diff)
             observe(run)
             log = records.run_folder(state, run.run_id) / "log.txt"
             with quiet_to_file(log, secrets=tuple(loaded.secrets.values())):
-                run.verdict = _carry_out(loaded, state, options, inputs, run, observe).to_dict()
+                run.verdict = _carry_out(loaded, state, plan, run, observe).to_dict()
+                _keep_what_was_made(state, run)
         run.seconds = round(time.monotonic() - started, 3)
         run.finished = _now()
+        count_excluded(run)
+        keep_trace(state, run)
         records.save(state, run)
         observe(run)
     return run
+
+
+def _keep_what_was_made(state: State, run: RunRecord) -> None:
+    folder = records.run_folder(state, run.run_id)
+    try:
+        identities.write(folder, identities.identities((node.node, node.outputs) for node in run.nodes))
+        keep_search(folder, {node.node: node.outputs for node in run.nodes}.get("Tuner", {}))
+    except (ConveyorError, OSError, ValueError):
+        # What the run has released stays released; a rebuild says what it cannot compare.
+        logging.getLogger(__name__).exception("the identities of run %s could not be kept", run.run_id)
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
-def _new_record(loaded: LoadedLine, inputs: RunInputs) -> RunRecord:
+def _new_record(loaded: LoadedLine, inputs: RunInputs, diff: bytes | None) -> RunRecord:
     config = loaded.line.model_dump(mode="json", by_alias=True)
     return RunRecord(
         run_id=new_run_id(),
@@ -106,15 +122,17 @@ def _new_record(loaded: LoadedLine, inputs: RunInputs) -> RunRecord:
         started=_now(),
         config=config,
         config_digest=sha256_json(config),
+        base_dir=str(loaded.base_dir),
         inputs_digest=inputs_digest(loaded.line, inputs),
-        provenance=dataclasses.asdict(provenance()),
+        provenance=dataclasses.asdict(provenance(diff=diff)),
         window=json.loads(inputs.window.to_json()),
+        warm_start=inputs.warm_start[1] if inputs.warm_start else None,
+        search=inputs.search.run_id if inputs.search else None,
     )
 
 
-def _carry_out(
-    loaded: LoadedLine, state: State, options: RunOptions, inputs: RunInputs, run: RunRecord, observe: Observer
-) -> Verdict:
+def _carry_out(loaded: LoadedLine, state: State, plan: Plan, run: RunRecord, observe: Observer) -> Verdict:
+    options, inputs = plan.options, plan.inputs
     listener = _Listener(state, run, observe)
     validates = options.until is None or NODES.index(options.until) >= NODES.index("InfraValidator")
     where = ", ".join(map(str, loaded.files))
@@ -124,6 +142,8 @@ def _carry_out(
 
             check_metadata_server(metadata_connection_config(loaded.line.metadata, state, loaded.secrets), where)
         places = {"CONVEYOR_HOME": state.root, "examples.input": locate(loaded.line.examples.input, loaded.base_dir)}
+        if inputs.exclusions is not None:
+            places["examples.exclude_rows"] = inputs.exclusions.path
         check_runner(loaded.line, places, where)
         if options.as_compiled:
             _execute_compiled(loaded, state, inputs, run, listener)
@@ -134,8 +154,11 @@ def _carry_out(
 
                 args = beam_pipeline_args(loaded.line.beam, inputs.input_bytes, SETUP_FILE)
                 pipeline = create_pipeline(loaded.line, inputs, state, beam_args=args, secrets=loaded.secrets)
-                run_dag(pipeline, run.run_id, listener, until=options.until)
+                if "Trainer" in plan.forced:
+                    forget_trainings(state.root)
+                run_dag(pipeline, run.run_id, listener, plan.partial)
         if options.until is not None:
+            run.slices = evaluated_slices({node.node: node.outputs for node in run.nodes})
             return Verdict("stopped")
         verdict, run.slices = read_outcome(
             {node.node: node.outputs for node in run.nodes},

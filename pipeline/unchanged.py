@@ -17,21 +17,28 @@ from schema.base import sha256_json
 from schema.line import Line
 from serving import releases
 
+UNSEEN_SECTIONS = ("serving", "orchestration", "retention")
+"""Sections of the line config that no node sees."""
+
 
 def inputs_digest(line: Line, inputs: RunInputs) -> str:
     """Returns the SHA-256 over all that the graph of a run is made of.
 
     The model that a warm start begins with is left out: it is the one that the run is to replace, and so another one
-    as soon as the run has pushed. So is how the model is served and where else the line can run, which no node sees.
+    as soon as the run has pushed. So is how the model is served, where else the line can run and what is kept, which no
+    node sees.
     """
     return sha256_json(
         {
-            "config": line.model_dump(mode="json", by_alias=True, exclude={"serving", "orchestration"}),
+            "config": line.model_dump(mode="json", by_alias=True, exclude=set(UNSEEN_SECTIONS)),
             "window": inputs.window.model_dump(mode="json"),
             "column_types": inputs.column_types,
             "schema_file": str(inputs.schema_file),
             "schema_digest": inputs.schema_digest,
             "code_digests": inputs.code_digests,
+            "exclusions": inputs.exclusions.sha256 if inputs.exclusions else None,
+            "search": inputs.search.model_dump(mode="json") if inputs.search else None,
+            "signing_key": inputs.signing.key_id if inputs.signing else None,
         }
     )
 
@@ -51,7 +58,9 @@ def repeat_of(state: State, digest: str) -> RunRecord | None:
         return None
     for run in reversed(load_all(state)):
         verdict = run.verdict or {}
-        if run.inputs_digest == digest and verdict.get("outcome") == "pushed":
+        # What such a run took was made from other inputs than its digest is of.
+        whole_of_its_own = not run.taken_from
+        if whole_of_its_own and run.inputs_digest == digest and verdict.get("outcome") == "pushed":
             served = base_path(state, run) / str(live.version) / "saved_model.pb"
             whole = verdict.get("version") == live.version and served.is_file() and _artifacts_exist(run)
             return run if whole else None
@@ -61,6 +70,7 @@ def repeat_of(state: State, digest: str) -> RunRecord | None:
 def take_over(run: RunRecord, earlier: RunRecord) -> None:
     """Fills in a run's record from the earlier run that it repeats: every node cached, nothing new."""
     assert earlier.verdict is not None
+    run.repeats = earlier.repeats or earlier.run_id
     run.nodes = copy.deepcopy(earlier.nodes)
     for node in run.nodes:
         node.state, node.seconds = "cached", 0.0

@@ -64,8 +64,14 @@ class ExamplesConfig(Section):
     required: the Trainer stops early on `validation`, the Evaluator judges on `eval`."""
     split_by: tuple[str, ...] = ()
     """Key columns that decide a row's split. By default the whole row."""
+    sample: float | None = Field(default=None, gt=0, le=1)
+    """Takes this share of the rows and leaves the others, for experiments: always the same rows, chosen by a hash of
+    the row or of its `split_by` columns. By default all."""
     max_bad_rows: float = Field(default=0.01, ge=0, le=1)
     """The share of bad rows in a span above which the data is rejected."""
+    exclude_rows: str | None = Field(default=None, min_length=1)
+    """A CSV, Parquet or JSON lines file of rows to leave out, relative to the line.yaml: a row of the table that equals
+    one of the file's rows in all of the file's columns. A run without it takes them back in."""
 
     @field_validator("splits")
     @classmethod

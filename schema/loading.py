@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,7 +17,7 @@ from schema.complaints import complaints, did_you_mean, dotted, shown_value, wal
 from schema.errors import ConfigError
 from schema.fields import Place, bare_type, is_secret, place_at, step
 from schema.line import Line
-from schema.yaml_text import Located, read_yaml
+from schema.yaml_text import Located, located, read_yaml
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -47,16 +49,19 @@ def load_line(
     path: Path,
     *,
     environment: str | None = None,
+    changes: Mapping[str, Any] | None = None,
     env: Mapping[str, str] = os.environ,
-    resolve_secrets: bool = True,
+    resolve_secrets: bool | Collection[str] = True,
 ) -> LoadedLine:
     """Reads and checks a line config.
 
     Args:
         path: the line.yaml.
         environment: merges `line.<environment>.yaml` beside it over it: mappings key by key, anything else whole.
+        changes: dotted key to value, laid over both: what an experiment tries. Messages call their place `changes`.
         env: where `${NAME}` is looked up.
-        resolve_secrets: whether secrets are looked up at all; without it `LoadedLine.secrets` is empty.
+        resolve_secrets: whether secrets are looked up at all; without it `LoadedLine.secrets` is empty. Or the sections
+            whose secrets are: a server must not need the key that signs releases.
 
     Returns:
         The line and where it came from.
@@ -70,6 +75,8 @@ def load_line(
         overlay = overlay_path(path, environment)
         tree = merge(tree, read_yaml(overlay))
         files.append(overlay)
+    if changes:
+        tree = merge(tree, located(nested(changes), "changes"))
     problems, secrets = _interpolate(tree, env, resolve=resolve_secrets)
     line = _validate(tree, problems)
     absolute = path.resolve()
@@ -81,6 +88,34 @@ def load_line(
         files=tuple(file.resolve() for file in files),
         secrets=secrets,
     )
+
+
+def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns dotted keys as nested mappings: `{"trainer.batch_size": 64}` as `{"trainer": {"batch_size": 64}}`.
+
+    Raises:
+        ConfigError: a key is no text, or is given both as a value and as a mapping.
+    """
+    tree: dict[str, Any] = {}
+    for key, value in changes.items():
+        if not isinstance(key, str) or not all(key.split(".")):
+            raise ConfigError(f"a change must be named by its key, such as trainer.learning_rate. Got {key!r} instead")
+        tail = copy.deepcopy(value)
+        for part in reversed(key.split(".")):
+            tail = {part: tail}
+        _put(tree, tail, key)
+    return tree
+
+
+def _put(tree: dict[str, Any], value: Mapping[str, Any], given: str) -> None:
+    for key, inner in value.items():
+        known = tree.get(key)
+        if isinstance(inner, Mapping) and isinstance(known, dict):
+            _put(known, inner, given)
+        elif key in tree:
+            raise ConfigError(f"a change must be given once. Got {given!r} besides another one of the same key")
+        else:
+            tree[key] = dict(inner) if isinstance(inner, Mapping) else inner
 
 
 def overlay_path(path: Path, environment: str) -> Path:
@@ -173,7 +208,9 @@ def _leaves(node: Located, place: Place | None, path: tuple[str | int, ...]) -> 
         yield path, node, place
 
 
-def _interpolate(tree: Located, env: Mapping[str, str], *, resolve: bool) -> tuple[list[str], dict[str, str]]:
+def _interpolate(
+    tree: Located, env: Mapping[str, str], *, resolve: bool | Collection[str]
+) -> tuple[list[str], dict[str, str]]:
     """Checks every `${NAME}` and returns what is wrong, and the secrets by dotted key."""
     problems: list[str] = []
     secrets: dict[str, str] = {}
@@ -188,11 +225,12 @@ def _interpolate(tree: Located, env: Mapping[str, str], *, resolve: bool) -> tup
                     f"Got {shown_value(node, secret=True)} instead"
                 )
                 continue
-            unset = [name for name in names if not env.get(name)] if resolve else []
+            wanted = resolve if isinstance(resolve, bool) else path[0] in resolve
+            unset = [name for name in names if not env.get(name)] if wanted else []
             problems += [
                 f"{where} {key}: the environment variable {name} must be set. Got nothing instead" for name in unset
             ]
-            if resolve and not unset:
+            if wanted and not unset:
                 secrets[key] = REFERENCE.sub(lambda match: env[match[1]], text)
         elif isinstance(node.value, str) and REFERENCE.search(node.value):
             name = REFERENCE.search(node.value)[0]  # type: ignore[index]

@@ -8,6 +8,7 @@ duplicate keys and documents past fixed bounds are errors.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,21 @@ class Located:
         if isinstance(self.value, list):
             return [child.plain() for child in self.value]
         return self.value
+
+
+def located(value: Any, file: str) -> Located:
+    """Returns a value of Python's own as if it had been read.
+
+    Args:
+        value: mappings, lists, tuples and scalars.
+        file: how messages are to call its place.
+    """
+    if isinstance(value, Mapping):
+        return Located({str(key): located(inner, file) for key, inner in value.items()}, file, 1)
+    if isinstance(value, (list, tuple)):
+        return Located([located(inner, file) for inner in value], file, 1)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return Located(value, file, 1, str(value) if number else None)
 
 
 def scalar_of(text: str) -> Any:

@@ -37,25 +37,55 @@ def model_digest(folder: str | Path) -> str:
     Raises:
         ReleaseError: the folder holds no readable SavedModel.
     """
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    folder = Path(folder)
-    try:
-        saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    except (OSError, DecodeError) as e:
-        raise ReleaseError(
-            f"{folder} must be a SavedModel. Got {type(e).__name__} on saved_model.pb instead",
-            hint="restore the folder, or push the model again",
-        ) from e
+    saved = _read(Path(folder))
     digest = hashlib.sha256()
-    for part in (_variables(folder), _assets(folder), _signatures(saved), _operations(saved)):
+    for part in (_variables(Path(folder)), _assets(Path(folder)), _signatures(saved), _operations(saved)):
         count = 0
         for piece in part:
             digest.update(len(piece).to_bytes(8, "big") + piece)
             count += 1
         digest.update(b"part" + count.to_bytes(8, "big"))
     return digest.hexdigest()
+
+
+def part_digests(folder: str | Path) -> dict[str, str]:
+    """Returns what the model digest is over, part by part: two models differ in those parts that do.
+
+    Args:
+        folder: the SavedModel's directory.
+
+    Returns:
+        Part to SHA-256: `variables/NAME`, `assets/PATH`, `signatures` and `operations`.
+
+    Raises:
+        ReleaseError: the folder holds no readable SavedModel.
+    """
+    saved = _read(Path(folder))
+    found = {}
+    for kind, pieces in (("variables", _variables(Path(folder))), ("assets", _assets(Path(folder)))):
+        # A piece that names, then one that holds the bytes.
+        for name, content in zip(pieces, pieces, strict=True):
+            path = name.partition(b"\0")[0].decode()
+            found[f"{kind}/{path}"] = hashlib.sha256(len(name).to_bytes(8, "big") + name + content).hexdigest()
+    for kind, pieces in (("signatures", _signatures(saved)), ("operations", _operations(saved))):
+        digest = hashlib.sha256()
+        for piece in pieces:
+            digest.update(len(piece).to_bytes(8, "big") + piece)
+        found[kind] = digest.hexdigest()
+    return found
+
+
+def _read(folder: Path) -> Any:
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        return saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError) as e:
+        raise ReleaseError(
+            f"{folder} must be a SavedModel. Got {type(e).__name__} on saved_model.pb instead",
+            hint="restore the folder, or push the model again",
+        ) from e
 
 
 def _variables(folder: Path) -> Iterator[bytes]:

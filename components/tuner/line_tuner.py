@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from components.trainer.hyperparameters import apply, values_of
 from components.trainer.model import build_model
 from components.transform.plan import FeaturePlan
 from components.tuner.space import declare
+from data.whole_file import replace_text
 from schema.training import TrainerConfig, TunerConfig
 
 OBJECTIVE = "val_loss"
@@ -68,6 +69,8 @@ class LineTuner(base_tuner.BaseTuner):  # type: ignore[misc]
         seed: the line's seed.
         directory: where trials are kept until the search has ended.
         clock: seconds, for the budget.
+        repeat: epochs of each trial of a search that ran out of time, in order of start: makes these trials, and asks
+            no clock.
     """
 
     def __init__(
@@ -80,13 +83,15 @@ class LineTuner(base_tuner.BaseTuner):  # type: ignore[misc]
         seed: int,
         directory: Path,
         clock: Callable[[], float] = time.monotonic,
+        repeat: Sequence[int] | None = None,
     ) -> None:
         self.config, self.trainer, self.plan, self.task, self.line_seed = config, trainer, plan, task, seed
         self.clock = clock
-        self.out_of_time = False
+        self.out_of_time = repeat is not None
+        self._repeat = repeat
         self._budget_file = directory / "budget.json"
         self._started = clock()
-        self._spent_before = self._read_spent()
+        self._spent_before, self._epochs = self._read_spent()
         super().__init__(
             make_oracle(config, trainer, seed),
             directory=str(directory),
@@ -99,9 +104,15 @@ class LineTuner(base_tuner.BaseTuner):  # type: ignore[misc]
         """Seconds spent on the search, those before a kill included."""
         return self._spent_before + self.clock() - self._started
 
+    @property
+    def made(self) -> list[dict[str, Any]]:
+        """The trials that were made, in order of start, each with its epochs."""
+        return [{"trial_id": name, "epochs": self._epochs.get(name, 0)} for name in self.oracle.start_order]
+
     def pre_create_trial(self) -> None:
-        """Ends the search when its time is up."""
-        if self._is_late() and self.oracle.end_order:
+        """Ends the search when its time is up, or when it has made the trials that it was to repeat."""
+        repeated = self._repeat is not None and len(self.oracle.trials) >= len(self._repeat)
+        if repeated or (self._is_late() and self.oracle.end_order):
             self.out_of_time = True
             self.oracle.max_trials = max(1, len(self.oracle.trials))
             self.oracle._retry_queue.clear()
@@ -125,14 +136,15 @@ class LineTuner(base_tuner.BaseTuner):  # type: ignore[misc]
             plan=self.plan,
             task=self.task,
             seed=self.line_seed,
-            callbacks=[self._stop_when_late],
+            callbacks=[self._stops(trial.trial_id)],
         )
+        self._epochs[trial.trial_id] = len(result.history)
         return {OBJECTIVE: float(result.best[OBJECTIVE])}
 
     def on_trial_end(self, trial: Any) -> None:
-        """Writes down the time spent, for a search that goes on after a kill."""
+        """Writes down the time spent and the epochs made, for a search that goes on after a kill."""
+        replace_text(self._budget_file, json.dumps({"seconds": self.seconds, "epochs": self._epochs}))
         super().on_trial_end(trial)
-        self._budget_file.write_text(json.dumps({"seconds": self.seconds}))
 
     def load_model(self, trial: Any) -> Any:
         """Not offered: the Trainer fits the best hyperparameters anew."""
@@ -141,16 +153,24 @@ class LineTuner(base_tuner.BaseTuner):  # type: ignore[misc]
     def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
         """Nothing to save: a trial is its hyperparameters and its score."""
 
+    def _stops(self, trial_id: str) -> Callable[[dict[str, float]], bool]:
+        if self._repeat is None:
+            return self._stop_when_late
+        epochs = self._repeat[self.oracle.start_order.index(trial_id)]
+        return lambda figures: figures["epoch"] + 1 >= epochs
+
     def _stop_when_late(self, figures: dict[str, float]) -> bool:
         late = self._is_late()
         self.out_of_time |= late
         return late
 
     def _is_late(self) -> bool:
-        return self.config.max_seconds is not None and self.seconds >= self.config.max_seconds
+        limit = self.config.max_seconds if self._repeat is None else None
+        return limit is not None and self.seconds >= limit
 
-    def _read_spent(self) -> float:
+    def _read_spent(self) -> tuple[float, dict[str, int]]:
         try:
-            return float(json.loads(self._budget_file.read_text())["seconds"])
+            spent = json.loads(self._budget_file.read_text())
+            return float(spent["seconds"]), {str(name): int(epochs) for name, epochs in spent["epochs"].items()}
         except (OSError, ValueError, KeyError):
-            return 0.0
+            return 0.0, {}

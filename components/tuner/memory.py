@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.whole_file import replace_text
+from data.whole_file import mark_used, replace_text
 from schema.base import canonical_json
 
 BEST_FILE = "best_hyperparameters.json"
@@ -36,7 +36,10 @@ def recall(folder: Path) -> dict[str, Any] | None:
         found = json.loads((folder / BEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    mark_used(folder / BEST_FILE)
+    return found
 
 
 def remember(folder: Path, found: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ def tuner_fn(fn_args: Any) -> Any:
 
     Args:
         fn_args: TFX's FnArgs; `working_dir` is where trials are kept, `custom_config` holds `config` with the sections
-            tuner, trainer, task and seed.
+            tuner, trainer, task and seed, and maybe `repeat` (see LineTuner).
 
     Returns:
         A `TunerFnResult`.
@@ -35,6 +35,7 @@ def tuner_fn(fn_args: Any) -> Any:
         sections["task"],
         seed=sections["seed"],
         directory=Path(fn_args.working_dir),
+        repeat=fn_args.custom_config.get("repeat"),
     )
     train = load_split(
         fn_args.train_files, fn_args.transform_graph_path, max_examples=config.max_examples, reader=reader
@@ -52,6 +53,7 @@ def untuned(sections: dict[str, Any]) -> dict[str, Any]:
     return {
         "hyperparameters": fixed(values).get_config(),
         "trials": [],
+        "made": [],
         "text": "not tuned (tuner.when: never)",
     }
 
@@ -63,8 +65,8 @@ def found_by(tuner: Any) -> dict[str, Any]:
         tuner: a LineTuner whose search has ended.
 
     Returns:
-        `hyperparameters` (KerasTuner's config of the best), `trials` (id, score, values; best first), `seconds`,
-        `out_of_time`, and `text` for people.
+        `hyperparameters` (KerasTuner's config of the best), `trials` (id, score, values; best first), `made` (all
+        trials in order of start, with their epochs), `seconds`, `out_of_time`, and `text` for people.
     """
     best = [t for t in tuner.oracle.get_best_trials(len(tuner.oracle.trials)) if t.score is not None]
     trials = [{"trial_id": t.trial_id, "score": t.score, "values": t.hyperparameters.values} for t in best]
@@ -72,6 +74,7 @@ def found_by(tuner: Any) -> dict[str, Any]:
     return {
         "hyperparameters": best[0].hyperparameters.get_config(),
         "trials": trials,
+        "made": tuner.made,
         "seconds": round(tuner.seconds, 3),
         "out_of_time": tuner.out_of_time,
         "text": text + (" (time was up)" if tuner.out_of_time else ""),

@@ -19,10 +19,11 @@ from conveyor.slices import headline
 def command(first: str, second: str, as_json: bool) -> None:
     """Compare runs FIRST and SECOND (default: latest): config, data, code and metrics, slice by slice."""
     from pipeline.comparison import compare_runs
-    from pipeline.record import find
+    from pipeline.record import find, run_folder
 
-    one, two = find(states(None), first)[0], find(states(None), second)[0]
-    result = compare_runs(one, two)
+    (one, first_state), (two, second_state) = find(states(None), first), find(states(None), second)
+    folders = run_folder(first_state, one.run_id), run_folder(second_state, two.run_id)
+    result = compare_runs(one, two, *folders)
     if as_json:
         print_json(result)
         return

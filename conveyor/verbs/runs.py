@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from conveyor.options import json_option, states
@@ -19,7 +20,7 @@ def command(line: str | None, as_json: bool) -> None:
 
     runs = sorted((run for state in states(line) for run in load_all(state)), key=lambda run: run.run_id)
     if as_json:
-        keys = ("run_id", "line", "started", "finished", "seconds", "verdict", "config_digest")
+        keys = ("run_id", "line", "started", "finished", "seconds", "verdict", "config_digest", "experiment")
         print_json([{key: value for key, value in run.to_dict().items() if key in keys} for run in runs])
         return
     if not runs:
@@ -32,6 +33,11 @@ def command(line: str | None, as_json: bool) -> None:
         commit = run.provenance.get("git_commit") or "-"
         dirty = "+" if run.provenance.get("git_dirty") else ""
         table.add_row(
-            run.run_id, run.line, run.started[:19], f"{run.seconds:.1f}", commit[:10] + dirty, headline_text(run)
+            run.run_id,
+            run.line if run.experiment is None else escape(f"{run.line} ({run.experiment})"),
+            run.started[:19],
+            f"{run.seconds:.1f}",
+            commit[:10] + dirty,
+            headline_text(run),
         )
     console().print(table)

@@ -57,6 +57,12 @@ def command(run: str, as_json: bool) -> None:
         ("lock file", provenance.get("lock_sha256")),
         ("versions", ", ".join(f"{k} {v}" for k, v in sorted(provenance.get("libraries", {}).items()))),
         *((f"span {span['label']}", span["fingerprint"]) for span in spans),
+        *(
+            (name, value)
+            for name, value in (("resumes", record.resumes), ("repeats", record.repeats))
+            if value is not None
+        ),
+        *((f"{node} taken from", run_id) for node, run_id in record.taken_from.items()),
         ("record", str(run_folder(state, record.run_id))),
     ):
         identities.add_row(name, str(value))

@@ -22,12 +22,14 @@ class IngestStage:
 
     Attributes:
         nodes: the nodes, in order.
+        spans: the window as it came in, an artifact a span.
         examples: the window of examples that may be trained on.
         schema: the data schema.
         statistics: the statistics, one artifact a span.
     """
 
     nodes: list[Any]
+    spans: Any
     examples: Any
     schema: Any
     statistics: Any
@@ -43,6 +45,7 @@ def ingest_stage(line: Line, inputs: RunInputs, state: State) -> IngestStage:
         column_types=inputs.column_types_json,
         code_digest=digests["SpanExampleGen"],
         state_dir=state_dir,
+        exclusions=inputs.exclusions.canonical() if inputs.exclusions else None,
     )
     statistics_gen = SpanStatisticsGen(
         examples=example_gen.outputs["examples"],
@@ -75,6 +78,7 @@ def ingest_stage(line: Line, inputs: RunInputs, state: State) -> IngestStage:
     )
     return IngestStage(
         nodes=[example_gen, statistics_gen, schema_gen, validator, gate],
+        spans=example_gen.outputs["examples"],
         examples=gate.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         statistics=statistics_gen.outputs["statistics"],

@@ -62,10 +62,13 @@ def release_stage(
         model=training.model,
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_validator.outputs["blessing"],
+        examples=ingest.spans,
+        evaluation=evaluator.outputs["evaluation"],
         config=section_json(line, "pusher", "name"),
         # As it was written: the Pusher refuses a remote URI, which a Path would have mangled.
         push_destination=line.pusher.push_destination or str(state.base_path(None)),
         ledger=str(state.ledger),
         code_digest=digests["Pusher"],
+        signing=None if inputs.signing is None else inputs.signing.canonical(),
     )
     return ReleaseStage(nodes=[baseline, evaluator, infra_validator, pusher])

@@ -61,7 +61,10 @@ def training_stage(line: Line, inputs: RunInputs, state: State, ingest: IngestSt
         transform_graph=transform.outputs["transform_graph"],
         train_args=train_args,
         eval_args=eval_args,
-        custom_config=custom_config("tuner", "trainer", "transform", "task", "label", "seed", node="Tuner"),
+        custom_config={
+            **custom_config("tuner", "trainer", "transform", "task", "label", "seed", node="Tuner"),
+            **({"search": inputs.search.model_dump(mode="json", exclude_none=True)} if inputs.search else {}),
+        },
     )
     trainer = Trainer(
         run_fn="components.trainer.run.run_fn",

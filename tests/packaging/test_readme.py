@@ -25,7 +25,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_verbs_are_those_of_the_command_line() -> None:
-    named = set(re.findall(r"`conveyor ([a-z]+)", README))
+    named = set(re.findall(r"`conveyor ([a-z]+(?:-[a-z]+)*)", README))
     assert named == set(VERBS)
 
 

@@ -66,9 +66,15 @@ def test_compare_names_config_data_code_and_metrics() -> None:
         provenance={"git_commit": "1"},
         window={"spans": [{**spans[0], "fingerprint": "z"}, {"label": "2016Q3", "fingerprint": "w"}]},
         slices=[{"slice": "Overall", "metrics": {"auc": 0.95}, "examples": 1, "too_small": False}],
+        exclusions={"digest": "abc", "columns": ["company"]},
     )
     result = compare_runs(first, second)
     assert result["config"] == {"trainer.epochs": [1, 2]}
     assert result["code"] == {}
-    assert result["data"] == {"added": ["2016Q3"], "removed": ["2016Q2"], "changed": ["2016Q1"]}
+    assert result["data"] == {
+        "added": ["2016Q3"],
+        "removed": ["2016Q2"],
+        "changed": ["2016Q1"],
+        "rows left out": ["none -> abc"],
+    }
     assert result["metrics"][0]["change"] == pytest.approx(0.05)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from schema.errors import ReleaseError
-from serving.model_digest import model_digest
+from serving.model_digest import model_digest, part_digests
 
 WORDS = "red\ngreen\n"
 WEIGHTS = np.array([[1.5, -2.0], [0.25, 3.0]], np.float32)
@@ -61,6 +61,7 @@ def test_equal_models_have_equal_digests_wherever_they_are(original: Path, tmp_p
     again = save(tmp_path / "elsewhere" / "7")
     assert (again / "saved_model.pb").read_bytes() != (original / "saved_model.pb").read_bytes()
     assert model_digest(again) == model_digest(original)
+    assert part_digests(again) == part_digests(original)
     assert len(model_digest(again)) == 64
 
 
@@ -71,21 +72,24 @@ def one_bit(weights: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "part"),
     [
-        {"weights": one_bit(WEIGHTS)},
-        {"weights": WEIGHTS.astype(np.float32).reshape(2, 2).T.copy()},
-        {"words": "red\ngreeo\n"},
-        {"words": "green\nred\n"},
-        {"key": "serving_defaulu"},
-        {"width": 1},
-        {"default": float(np.float32(1e-45))},
-        {"constant": 0.5000001},
+        ({"weights": one_bit(WEIGHTS)}, "variables"),
+        ({"weights": WEIGHTS.astype(np.float32).reshape(2, 2).T.copy()}, "variables"),
+        ({"words": "red\ngreeo\n"}, "assets"),
+        ({"words": "green\nred\n"}, "assets"),
+        ({"key": "serving_defaulu"}, "signatures"),
+        ({"width": 1}, "signatures"),
+        ({"default": float(np.float32(1e-45))}, "signatures"),
+        ({"constant": 0.5000001}, "operations"),
     ],
     ids=["variable bit", "variable order", "asset bit", "asset order", "signature", "shape", "default bit", "constant"],
 )
-def test_any_change_changes_the_digest(original: Path, tmp_path: Path, change: dict[str, Any]) -> None:
-    assert model_digest(save(tmp_path / "1", **change)) != model_digest(original)
+def test_any_change_changes_the_digest(original: Path, tmp_path: Path, change: dict[str, Any], part: str) -> None:
+    changed = save(tmp_path / "1", **change)
+    assert model_digest(changed) != model_digest(original)
+    one, two = part_digests(original), part_digests(changed)
+    assert part in {name.partition("/")[0] for name in {*one, *two} if one.get(name) != two.get(name)}
 
 
 def test_a_changed_file_changes_the_digest(original: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,12 @@ def split(rows: int, seed: int) -> Split:
     return Split({"x": x, "c": random.integers(0, 3, rows).astype(np.int32)}, (x > 0).astype(np.int32))
 
 
-def make_tuner(directory: Path, clock: Any = None, **config: Any) -> Any:
+def make_tuner(directory: Path, clock: Any = None, repeat: Any = None, **config: Any) -> Any:
     from components.tuner.line_tuner import LineTuner
 
     space = {"hidden_units": {"layers": [[8], [4]]}, "dropout": None}
     settings = TunerConfig.model_validate({"epochs": 2, "max_trials": 3, "search_space": space, **config})
-    extra = {"clock": clock} if clock else {}
+    extra = {**({"clock": clock} if clock else {}), "repeat": repeat}
     return LineTuner(settings, TRAINER, PLAN, "binary_classification", seed=0, directory=directory, **extra)
 
 
@@ -78,6 +80,22 @@ def test_budget_of_seconds_ends_the_search(tmp_path: Path) -> None:
     assert 1 <= len(found["trials"]) < 10
 
 
+@pytest.mark.parametrize("algorithm", ["random", "hyperband"])
+def test_search_that_time_cut_short_is_repeated_without_a_clock(tmp_path: Path, algorithm: str) -> None:
+    from components.tuner.tune import found_by
+
+    for seconds in (3.0, 6.0, 9.0):
+        ticks = itertools.count()
+        folder = tmp_path / str(seconds)
+        budget = {"algorithm": algorithm, "epochs": 4, "max_trials": 20, "max_seconds": seconds}
+        cut = found_by(search(make_tuner(folder / "cut", clock=partial(next, ticks), **budget)))
+        assert cut["out_of_time"]
+        epochs = [trial["epochs"] for trial in cut["made"]]
+        again = found_by(search(make_tuner(folder / "again", clock=lambda: 0.0, repeat=epochs, **budget)))
+        assert again["made"] == cut["made"] and again["trials"] == cut["trials"]
+        assert again["hyperparameters"] == cut["hyperparameters"] and again["out_of_time"]
+
+
 def test_killed_search_goes_on_and_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     from keras_tuner import errors
 
@@ -109,9 +127,10 @@ def test_killed_search_goes_on_and_ends_like_an_undisturbed_one(tmp_path: Path) 
     search(resumed)
     assert len(again) == 2, "the finished trial must not run again"
     assert found_by(resumed)["trials"] == whole["trials"]
+    assert found_by(resumed)["made"] == whole["made"], "epochs made before the kill are known"
 
 
 def test_time_spent_before_a_kill_counts(tmp_path: Path) -> None:
-    (tmp_path / "budget.json").write_text(json.dumps({"seconds": 100.0}))
+    (tmp_path / "budget.json").write_text(json.dumps({"seconds": 100.0, "epochs": {}}))
     tuner = make_tuner(tmp_path, clock=lambda: 5.0)
     assert tuner.seconds == pytest.approx(100.0)

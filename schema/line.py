@@ -18,6 +18,7 @@ from schema.release import (
     MetadataConfig,
     PusherConfig,
 )
+from schema.retention import RetentionConfig
 from schema.serving import ServingConfig
 from schema.training import TrainerConfig, TunerConfig
 
@@ -59,6 +60,8 @@ class Line(Section):
     """Beam: how the data-parallel components run."""
     metadata: MetadataConfig = Field(default_factory=MetadataConfig)
     """ML Metadata: where the record of runs is kept."""
+    retention: RetentionConfig = Field(default_factory=RetentionConfig)
+    """Retention: what `conveyor gc` keeps."""
     orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)
     """Kubeflow Pipelines or Vertex AI Pipelines: what the pipeline spec says."""
     seed: int = Field(default=42, ge=0, lt=2**31)

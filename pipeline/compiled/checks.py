@@ -69,14 +69,17 @@ def config_problems(loaded: LoadedLine, target: Target, env: Mapping[str, str]) 
     problems += _accelerator_problems(config)
     notes: list[str] = []
     if target == "vertex":
-        given = loaded.line.examples.input
         mount = as_folder("gs://", env)
-        if given.startswith("package:"):
-            notes.append(f"examples.input: {given} is found by the steps only if the image has it at the same path")
-        elif not locate(given, loaded.base_dir).startswith(f"{mount}/"):
-            text = f"must be below {mount}, where the steps have Cloud Storage. Got {given!r} instead"
-            hint = f"put the data in a bucket, and name it {mount}/BUCKET/..."
-            problems.append(Problem("examples.input", text, hint))
+        examples = loaded.line.examples
+        for key, given in (("examples.input", examples.input), ("examples.exclude_rows", examples.exclude_rows)):
+            if given is None:
+                continue
+            if given.startswith("package:"):
+                notes.append(f"{key}: {given} is found by the steps only if the image has it at the same path")
+            elif not locate(given, loaded.base_dir, key).startswith(f"{mount}/"):
+                text = f"must be below {mount}, where the steps have Cloud Storage. Got {given!r} instead"
+                hint = f"put the data in a bucket, and name it {mount}/BUCKET/..."
+                problems.append(Problem(key, text, hint))
     return problems, notes
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from data.window import Window
 from pipeline.inputs import RunInputs
-from pipeline.record import NodeRecord, RunRecord, save
+from pipeline.record import NodeRecord, RunRecord, load_all, save
 from pipeline.state import State
 from pipeline.unchanged import inputs_digest, repeat_of, take_over
 from schema.line import Line
@@ -61,6 +61,22 @@ def test_same_inputs_and_a_live_model_are_a_repetition(state: State) -> None:
     assert earlier.nodes[0].state == "done"
 
 
+def test_it_says_which_run_it_repeats_and_not_one_that_repeats_itself(state: State) -> None:
+    earlier = repeat_of(state, "same")
+    assert earlier is not None
+    second, third = (RunRecord(name, "toy", "2026-01-02T00:00:00+00:00") for name in ("r2", "r3"))
+    take_over(second, earlier)
+    take_over(third, second)
+    assert (second.repeats, third.repeats) == ("r1", "r1")
+
+
+def test_a_run_that_took_artifacts_of_another_is_never_repeated(state: State) -> None:
+    (run,) = load_all(state)
+    run.taken_from = {"Transform": "r0"}
+    save(state, run)
+    assert repeat_of(state, "same") is None
+
+
 def test_other_inputs_are_none(state: State) -> None:
     assert repeat_of(state, "other") is None
 
@@ -93,4 +109,5 @@ def test_how_a_model_is_served_is_no_input_of_a_run() -> None:
         return inputs_digest(Line.model_validate({**config, **changes}), inputs)
 
     assert digest(serving={"capture": {"sampling_rate": 0.5}}) == digest()
+    assert digest(retention={"keep_runs": 9}) == digest()
     assert digest(seed=7) != digest()

@@ -49,6 +49,15 @@ def test_a_known_span_is_not_analysed_again(run_transform, cold):
     assert grown.plan.train_rows == 240
 
 
+def test_a_forced_transform_analyses_known_spans_again(run_transform, cold, monkeypatch):
+    first, state = cold
+    before = {path.name: path.read_bytes() for path in (state / "analysis").iterdir()}
+    monkeypatch.setattr("components.transform.executor.done_anew", lambda context: True)
+    again = run_transform(SPANS, TYPES, {}, state=state)
+    assert again.spans_analyzed == 3 and _constants(again) == _constants(first)
+    assert {path.name: path.read_bytes() for path in (state / "analysis").iterdir()} == before
+
+
 def test_a_changed_span_is_analysed_again(run_transform, cold):
     changed = {**SPANS, 4: [*SPANS[4][:-1], {**SPANS[4][-1], "n": 0.25}]}
     assert run_transform(changed, TYPES, {}, state=cold[1]).spans_analyzed == 1

@@ -1,0 +1,1 @@
+"""Garbage of a line: what nothing needs any more, and how it goes."""

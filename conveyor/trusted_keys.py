@@ -70,9 +70,9 @@ def recorded_trust(
         UsageError: keys are named, and signatures not asked for.
         ConfigError: there is no key, or one cannot be used.
     """
-    from pipeline.record import load_all
+    from pipeline.record import newest_of_line
 
-    run = next(reversed(load_all(state)), None)
+    run = newest_of_line(state)
     config = run.config.get("serving", {}) if run else {}
     if not _is_required(always or required or bool(config.get("require_signed")), given):
         return None

@@ -51,6 +51,7 @@ class Plan:
     def write_to(self, run: RunRecord) -> None:
         """Writes into a new run's record what it was asked for and what it owes to earlier runs."""
         run.options = self.options.to_dict()
+        run.experiment = self.options.experiment or (self.resumes.experiment if self.resumes else None)
         run.schema_digest = self.inputs.schema_digest
         run.warm_start_folder = self.inputs.warm_start[0] if self.inputs.warm_start else None
         run.exclusions = recorded(self.inputs.exclusions)

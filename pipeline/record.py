@@ -90,6 +90,11 @@ class RunRecord:
     resumes: str | None = None
     repeats: str | None = None
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it only tried changes (`conveyor.Line.experiment`); one that was promoted is the line's own."""
+        return self.experiment is not None and self.options.get("until") is not None
+
     def node(self, name: str) -> NodeRecord:
         """Returns the record of a node, a new one when it has none yet."""
         for record in self.nodes:
@@ -149,8 +154,13 @@ def find(states: Sequence[State], name: str) -> tuple[RunRecord, State]:
     raise UsageError(f"RUN must name one run. Got {name!r} instead: {what}; the newest are {known}")
 
 
+def newest_of_line(state: State) -> RunRecord | None:
+    """Returns the newest run with the line's own config, or None; experiments change keys of it."""
+    return next((run for run in reversed(load_all(state)) if not run.is_trial), None)
+
+
 def base_path(state: State, run: RunRecord | None = None) -> Path:
-    """Returns the model base path of a line, as a run had it; by default its latest."""
+    """Returns the model base path of a line, as a run had it; by default the newest of the line's own."""
     if run is None:
-        run = next(reversed(load_all(state)), None)
+        run = newest_of_line(state)
     return state.base_path(run.config.get("pusher", {}).get("push_destination") if run else None)

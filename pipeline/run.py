@@ -76,7 +76,6 @@ def run_line(loaded: LoadedLine, state: State, options: RunOptions, observe: Obs
         plan = dataclasses.replace(plan, inputs=inputs)
         run = _new_record(loaded, inputs, diff)
         plan.write_to(run)
-        run.experiment = options.experiment
         started = time.monotonic()
         earlier = repeat_of(state, run.inputs_digest) if plan.may_repeat else None
         if earlier is not None:

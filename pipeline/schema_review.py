@@ -58,7 +58,7 @@ def review_schema(loaded: LoadedLine, state: State) -> Review:
         ConfigError: the curated schema cannot be read.
     """
     file = (loaded.base_dir / loaded.line.schema_.file).resolve()
-    for run in reversed(load_all(state)):
+    for run in (run for run in reversed(load_all(state)) if not run.is_trial):
         statistics = run.node("SpanStatisticsGen").outputs.get("statistics", [])
         folders = [artifact["uri"] for artifact in statistics]
         if folders and all(Path(folder).is_dir() for folder in folders):

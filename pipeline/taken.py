@@ -17,7 +17,8 @@ def run_to_take_from(
 ) -> RunRecord:
     """Returns the newest run in which all of `components` ended well and whose artifacts of them are all there.
 
-    One run for all of them: artifacts of several runs need not fit each other.
+    One run for all of them: artifacts of several runs need not fit each other. An experiment is none: what it tried,
+    on a sample perhaps, is not to be released by a run of the line.
 
     Args:
         state: the line's state.
@@ -32,7 +33,7 @@ def run_to_take_from(
     chosen = set((settled or {}).values())
     last_problem = ""
     for run in reversed(runs.values()):
-        if chosen and run.run_id not in chosen:
+        if run.is_trial or (chosen and run.run_id not in chosen):
             continue
         source = runs.get(run.repeats or run.run_id)
         if source is None or not is_in_ml_metadata(state, source):

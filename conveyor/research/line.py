@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from schema.line import Line as LineConfig
 
 
+UNNAMED = "unnamed"
+"""What the runs of an experiment without a name are shown as: they are to be told from the line's own."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """What differs between two runs, and what that did to the metrics.
@@ -263,7 +267,7 @@ class Experiment(Outputs):
 
         # Who only tries something need not have the key that signs releases.
         loaded = self._line._load(self.changes, resolve_secrets=True if until is None else ("metadata",))
-        options = RunOptions(span=self._span, until=until, wait_seconds=wait_seconds, experiment=self.name)
+        options = RunOptions(span=self._span, until=until, wait_seconds=wait_seconds, experiment=self.name or UNNAMED)
         with Progress(console(), NODES) if show else nullcontext(lambda run: None) as progress:
             self._record = run_line(loaded, self._state, options, progress)
         verdict = Verdict.from_dict(self._record.verdict or {})

@@ -83,10 +83,11 @@ def _print(report: Report) -> None:
     screen.print(_table(report))
     screen.print()
     if report.equal:
-        screen.print(f"[bold green]equal[/]: model digest {report.model_digests[1]}, rebuilt in {report.folder}")
+        digest = report.model_digests[1]
+        screen.print("[bold green]equal[/]" + (f": model digest {digest}" if digest else ""))
     else:
         screen.print(f"[bold red]not equal[/]; the first difference: {escape(report.first) or 'unknown'}")
-        screen.print(f"rebuilt in {report.folder}", markup=False)
+    screen.print(f"rebuilt in {report.folder}", markup=False)
 
 
 def _table(report: Report) -> Table:

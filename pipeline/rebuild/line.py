@@ -48,8 +48,8 @@ def write_line(folder: Path, record: RunRecord, run_folder: Path, examples_input
     """
     folder.mkdir(parents=True)
     config = rebuilt_config(record.config, examples_input)
-    if record.exclusions:
-        config["examples"]["exclude_rows"] = _excluded(record, folder)
+    # Not what the config says: `--exclude-rows` may have named another file, and `--from` may have needed none.
+    config["examples"]["exclude_rows"] = _excluded(record, folder) if record.exclusions else None
     if (run_folder / SCHEMA_FILE).is_file():
         shutil.copyfile(run_folder / SCHEMA_FILE, folder / SCHEMA_FILE)
     replace_text(folder / "line.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

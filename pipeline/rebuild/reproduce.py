@@ -179,6 +179,9 @@ def _run(original: Original, options: RebuildOptions, code: RebuiltCode, environ
     window: Window = original.window
     command = [environment.python, "-m", "conveyor", "run", str(output / "line"), "--json"]
     command.append(f"--span={window.spans[-1].label}")
+    until = original.record.options.get("until")
+    if until is not None:
+        command.append(f"--until={until}")
     search, _ = search_of(original)
     if search is not None:
         replace_text(output / "search.json", search.model_dump_json(exclude_none=True))

@@ -25,6 +25,7 @@ class Conditions:
     """Columns and the values that a row must have in them.
 
     A text that is a number is that number, as for splits: which type a column was given at the time does not matter.
+    Integers are compared to their last digit.
 
     Attributes:
         values: column name to value, None for one that is missing.
@@ -42,7 +43,20 @@ class Conditions:
         columns = {name: combined(table.column(name)) for name in self.values if name in table.column_names}
         wanted = canonical_rows({name: pa.array([value], pa.string()) for name, value in self.values.items()})
         keys = canonical_rows(columns) if columns else pa.array([b""] * count, pa.binary())
-        return np.flatnonzero(np.asarray(pc.equal(keys, wanted[0])))
+        places = np.flatnonzero(np.asarray(pc.equal(keys, wanted[0])))
+        # Splits are by floats, in which long ids that stand side by side are one number.
+        for name, value in self.values.items():
+            if value is not None and len(places):
+                cells = columns[name].take(pa.array(places)).to_pylist()
+                places = places[[not _other_integers(cell, value) for cell in cells]]
+        return places
+
+
+def _other_integers(cell: object, value: str) -> bool:
+    """Returns whether both are written as integers, and are not the same one."""
+    text = cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+    written = [re.fullmatch(r"\s*([+-]?\d{1,40})\s*", one, re.ASCII) for one in (text, value)]
+    return all(written) and len({int(one[1]) for one in written if one}) > 1
 
 
 @dataclass(frozen=True)

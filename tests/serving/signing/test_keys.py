@@ -87,6 +87,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         (EC.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "one of another kind"),
         (b"no key", "something else"),
     ],
+    ids=["private", "two", "other kind", "none"],
 )
 def test_what_is_no_public_key(tmp_path: Path, content: bytes, got: str) -> None:
     (tmp_path / "k.pem").write_bytes(content)

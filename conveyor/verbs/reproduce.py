@@ -13,7 +13,7 @@ from conveyor.options import json_option, the_state
 from conveyor.output import console, print_json
 
 if TYPE_CHECKING:
-    from pipeline.rebuild.reproduce import Report
+    from pipeline.rebuild.report import Report
 
 
 @click.command(name="reproduce", short_help="Rebuild a released model, and compare it identity by identity.")
@@ -48,7 +48,8 @@ def command(
     the config from the record. Exit code 0: all that the run made is equal; 1: it is not, or cannot be rebuilt.
     """
     from pipeline.rebuild.original import find_original
-    from pipeline.rebuild.reproduce import RebuildOptions, reproduce
+    from pipeline.rebuild.reproduce import reproduce
+    from pipeline.rebuild.step import RebuildOptions
 
     original = find_original(the_state(line), version, run)
     name = f"v{original.version}" if run is None else original.record.run_id

@@ -11,6 +11,9 @@ from pipeline.identities import Made
 from schema.orchestration import NODES
 
 
+_BLESSING = ("Evaluator", "blessing")
+
+
 @dataclasses.dataclass(frozen=True)
 class Compared:
     """An artifact that is, or is not, what it was.
@@ -68,6 +71,16 @@ def compare_made(original: Sequence[Made], rebuilt: Sequence[Made]) -> list[Comp
             found.append(Compared(made.name, made.node, len(made.parts), tuple(made.parts), "", made.uri))
     order = {node: place for place, node in enumerate(NODES)}
     return sorted(found, key=lambda one: order.get(one.node, len(order)))
+
+
+def blessing_of(made: Sequence[Made]) -> dict[str, str]:
+    """Returns the parts of the Evaluator's blessing, none where it gave none."""
+    return next((one.parts for one in made if (one.node, one.key) == _BLESSING), {})
+
+
+def without_verdict(made: Sequence[Made]) -> list[Made]:
+    """Returns what a run made but for what says whether its model was blessed, and where it was put on that account."""
+    return [one for one in made if (one.node, one.key) != _BLESSING and one.node != "Pusher"]
 
 
 def compare_metrics(original: Sequence[Mapping[str, Any]], rebuilt: Sequence[Mapping[str, Any]]) -> list[str]:

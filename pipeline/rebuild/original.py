@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,9 @@ from pipeline.state import State
 from schema.base import sha256_json
 from schema.errors import ConveyorError, UsageError
 from serving.ledger import Ledger
+
+_NOT_OF_THE_ROWS = ("input", "window", "allow_gaps", "max_bad_rows", "exclude_rows")
+"""Keys of `examples` that say which spans there are, where, and whether that will do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,9 +119,12 @@ def search_of(original: Original) -> tuple[EarlierSearch | None, str]:
 def _same_data(original: Original, run_id: str) -> bool:
     for record in load_all(original.state):
         if record.run_id == run_id:
-            return _fingerprints(record.window) == _fingerprints(original.record.window)
+            return _data(record) == _data(original.record)
     return False
 
 
-def _fingerprints(window: dict[str, Any]) -> Sequence[str]:
-    return [json.dumps([span["span"], span["fingerprint"]]) for span in window.get("spans", [])]
+def _data(record: RunRecord) -> Any:
+    """All that decides which rows a search saw."""
+    examples = {key: value for key, value in record.config.get("examples", {}).items() if key not in _NOT_OF_THE_ROWS}
+    spans = [(span["span"], span["fingerprint"]) for span in record.window.get("spans", [])]
+    return spans, examples, (record.exclusions or {}).get("digest"), record.config.get("validation")

@@ -176,6 +176,20 @@ def test_a_warm_start_begins_with_the_model_that_was_live(tmp_path: Path) -> Non
     assert found["equal"] and "training began with version 1" in found["notes"][0]
 
 
+def test_a_run_that_took_components_from_another_is_rebuilt_after_it(place: Workplace, tmp_path: Path) -> None:
+    folder = tmp_path / "line"
+    write_csv(folder / "census.csv", census_rows(1500))
+    tuner = {"max_seconds": None, "max_trials": 1}
+    line = Workplace(folder).shipped("census", **merge(LINE, {"tuner": tuner}))
+    first = line.run("--until", "Tuner")
+    # The seed is the Tuner's too: with the second config alone its search would be another one.
+    line.shipped("census", **merge(LINE, {"tuner": tuner, "trainer": {"learning_rate": 0.004}, "seed": 7}))
+    second = line.run("--from", "Trainer")
+    assert second["taken_from"]["Tuner"] == first["run_id"]
+    found = reproduce(line, tmp_path / "a", "--run", second["run_id"], expect=0)
+    assert found["equal"] and f"taken from run {first['run_id']}, which is rebuilt first" in found["notes"][0]
+
+
 def test_two_runs_from_empty_states_are_equal(place: Workplace, tmp_path: Path) -> None:
     """Another folder, another time, another number of Beam workers; metadata of no use to one are left out."""
     write_csv(tmp_path / "census.csv", census_rows(1500))
@@ -183,7 +197,7 @@ def test_two_runs_from_empty_states_are_equal(place: Workplace, tmp_path: Path) 
     search = json.loads((runs(place)[0] / "search.json").read_text())
     file = tmp_path / "search.json"
     file.write_text(json.dumps({"run_id": search["run_id"], "made": search["made"]}))
-    beam = {"direct_num_workers": 2, "large_input_bytes": 0, "direct_running_mode": "multi_processing"}
+    beam = {"direct_num_workers": 2, "large_input_bytes": 1, "direct_running_mode": "multi_processing"}
     (tmp_path / "line.yaml").write_text(yaml.safe_dump(merge(config, {"beam": beam})))
     other = Workplace(tmp_path)
     other.run("--repeat-search", str(file))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.state import State, write_json
-from schema.errors import UsageError
+from schema.errors import ConveyorError, UsageError
 
 
 @dataclasses.dataclass
@@ -124,11 +124,29 @@ def save(state: State, record: RunRecord) -> None:
 
 
 def load_all(state: State) -> list[RunRecord]:
-    """Returns the records of all runs, the oldest first."""
+    """Returns the records of all runs, the oldest first.
+
+    Raises:
+        ConveyorError: one of them is damaged.
+    """
     if not state.runs.is_dir():
         return []
-    files = sorted(state.runs.glob("*/run.json"))
-    return [RunRecord.from_dict(json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    return [load(file) for file in sorted(state.runs.glob("*/run.json"))]
+
+
+def load(file: Path) -> RunRecord:
+    """Returns the record in a file.
+
+    Raises:
+        ConveyorError: it is damaged.
+    """
+    try:
+        return RunRecord.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConveyorError(
+            f"{file} must be the record of a run. Got something else instead: {error}",
+            hint="restore it from a backup, or move the run's folder out of the way",
+        ) from None
 
 
 def find(states: Sequence[State], name: str) -> tuple[RunRecord, State]:

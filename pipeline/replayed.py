@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from serving.ledger import Ledger
 from serving.ledger_events import LedgerState
 from serving.replay.answerers import REPLAY_PREFIX, Answerer, LocalModel, RemoteModel
 from serving.replay.replay import Redacted, replay
+from serving.signing.trust import Trust
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Wanted:
         version: the version to ask, or None for the one that answered.
         server: the server's address in words, or None for the models in this process.
         sender: the way to that server.
+        trust: whose signature a model must have to be loaded in this process, or None where it needs none.
         token: its bearer token, or None.
         deadline: seconds for each of its answers.
     """
@@ -45,6 +48,7 @@ class Wanted:
     version: int | None = None
     server: str | None = None
     sender: Sender | None = None
+    trust: Trust | None = None
     token: str | None = None
     deadline: float = 30.0
 
@@ -97,8 +101,9 @@ def replay_line(line: Line, state: State, wanted: Wanted) -> dict[str, Any]:
 
 
 def is_as_it_was(document: dict[str, Any]) -> bool:
-    """Returns whether all answers are equal, and all models those that were released."""
-    return not document["different"] and not any(version["changed"] for version in document["versions"])
+    """Returns whether all answers are equal, and all models those that were released and may be loaded."""
+    versions = document["versions"]
+    return not document["different"] and not any(version["changed"] or version["refused"] for version in versions)
 
 
 def _records(log: CaptureLog, wanted: Wanted) -> Sequence[Captured]:
@@ -140,14 +145,34 @@ class _Models:
             raise ReleaseError(f"the folder of version {version} is gone from {self._base_path}")
         from serving.model_digest import model_digest
 
-        model = LocalModel(self._name, version, folder)
+        if self._wanted.trust is None:
+            model = LocalModel(self._name, version, folder)
+        else:
+            model = self._signed(version, folder, released, self._wanted.trust)
         self._note(version, released, model_digest(folder), str(folder))
         return model
 
-    def _note(self, version: int, released: str | None, found: str | None, folder: str | None) -> None:
-        changed = found is not None and found != released
+    def _signed(self, version: int, folder: Path, released: str | None, trust: Trust) -> LocalModel:
+        with tempfile.TemporaryDirectory(prefix="conveyor-") as private:
+            try:
+                trust.check(folder, self._ledger, version, Path(private))
+            except ReleaseError:
+                self._note(version, released, None, str(folder), refused=True)
+                raise
+            return LocalModel(self._name, version, Path(private))
+
+    def _note(
+        self, version: int, released: str | None, found: str | None, folder: str | None, *, refused: bool = False
+    ) -> None:
         self.opened.append(
-            {"version": version, "model_digest": released, "found": found, "folder": folder, "changed": changed}
+            {
+                "version": version,
+                "model_digest": released,
+                "found": found,
+                "folder": folder,
+                "changed": found is not None and found != released,
+                "refused": refused,
+            }
         )
 
 

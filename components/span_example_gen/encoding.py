@@ -87,7 +87,7 @@ def encode_span(job: EncodeJob) -> None:
     with store.writing(job.ingest_key) as folder:
         writers = {name: SplitWriter(folder / f"Split-{name}", SHARD_ROWS) for name in names}
         bad: list[BadRow] = list(staged_bad_rows(Path(job.folder), job.span))
-        unlabelled = excluded = 0
+        unlabelled = excluded = unsampled = 0
         finder = job.exclusions.read().finder(job.types) if job.exclusions else None
         filled: set[str] = set()
         for table in staged_batches(Path(job.folder), job.parts):
@@ -109,14 +109,14 @@ def encode_span(job: EncodeJob) -> None:
             if job.label.expression is not None:
                 columns[job.label.name] = label
             filled.update(name for name, column in columns.items() if column.null_count < len(column))
-            _write(job, raw, columns, keep, writers)
+            unsampled += _write(job, raw, columns, keep, writers)
         for writer in writers.values():
             writer.close()
         bad.sort(key=lambda row: (job.files.index(row.file), row.line))
         if bad:
             write_quarantine(folder / QUARANTINE, bad)
         (folder / SIDECAR).write_text(
-            json.dumps(_sidecar(job, writers, bad, unlabelled, excluded, filled), sort_keys=True)
+            json.dumps(_sidecar(job, writers, bad, unlabelled, excluded, unsampled, filled), sort_keys=True)
         )
 
 
@@ -126,6 +126,7 @@ def _sidecar(
     bad: list[BadRow],
     unlabelled: int,
     excluded: int,
+    unsampled: int,
     filled: set[str],
 ) -> dict[str, Any]:
     columns = dict(job.types)
@@ -142,6 +143,7 @@ def _sidecar(
         "unlabelled_rows": unlabelled,
         "excluded_rows": excluded,
         "sample": job.sample,
+        "unsampled_rows": unsampled,
         "columns": columns,
         "empty_columns": sorted(set(columns) - filled),
         "quarantine": f"quarantine/{quarantine_name(job.name, job.fingerprint)}" if bad else None,
@@ -196,10 +198,12 @@ def _write(
     columns: dict[str, pa.Array],
     keep: np.ndarray,
     writers: dict[str, SplitWriter],
-) -> None:
+) -> int:
+    """Writes the rows that are kept, and returns how many of them are outside of the sample."""
     splits = np.where(keep, assign_splits(raw, job.splits, job.split_by, job.sample), -1)
     records = encode_examples(columns)
     for index, writer in enumerate(writers.values()):
         chosen = splits == index
         if chosen.any():
             writer.write(records.filter(pa.array(chosen)))
+    return int((keep & (splits < 0)).sum())

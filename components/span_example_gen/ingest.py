@@ -301,13 +301,18 @@ def _checked(request: IngestRequest, store: SpanStore, keys: Mapping[int, str]) 
         target = store.state_dir / "quarantine" / quarantine_name(span.label, span.fingerprint)
         link(entry / QUARANTINE, target)
         total = sidecar["bad_rows"] + sidecar["unlabelled_rows"] + sum(sidecar["rows"].values())
+        # Bad rows are those of the whole span: what cannot be read is in no sample.
+        total += sidecar.get("unsampled_rows", 0)
         examples = read_quarantine(entry / QUARANTINE, limit=5)
         check_share(span.label, sidecar["bad_rows"], total, request.examples.max_bad_rows, examples, str(target))
     if not any(sum(sidecar["rows"].values()) for sidecar in sidecars):
-        unlabelled = sum(sidecar["unlabelled_rows"] for sidecar in sidecars)
+        unlabelled, excluded, unsampled = (
+            sum(sidecar.get(key, 0) for sidecar in sidecars)
+            for key in ("unlabelled_rows", "excluded_rows", "unsampled_rows")
+        )
         raise SpanError(
             f"the window must have at least one row with a label. Got {len(sidecars)} spans without one instead"
-            f" ({unlabelled} rows have no label)",
-            hint="check label.name and label.expression, or add data",
+            f" ({unlabelled} rows have no label, {excluded} are excluded, {unsampled} are outside of the sample)",
+            hint="check label.name, label.expression, examples.exclude_rows and examples.sample, or add data",
         )
     return sidecars

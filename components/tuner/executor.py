@@ -36,7 +36,8 @@ class Executor(tfx_tuner.Executor):  # type: ignore[misc]
             input_dict: `examples`, `transform_graph`, `schema`.
             output_dict: `best_hyperparameters`, `tuner_results`.
             exec_properties: `custom_config` with `config` (sections), `code_digest` and `state_dir`, and maybe
-                `search`: an earlier search that is to be repeated (`made`) or taken over (`hyperparameters`).
+                `sample`, the share of the rows that a search is on, and `search`: an earlier search that is to be
+                repeated (`made`) or taken over (`hyperparameters`).
         """
         custom = json_utils.loads(exec_properties["custom_config"])
         sections = custom["config"]
@@ -49,6 +50,8 @@ class Executor(tfx_tuner.Executor):  # type: ignore[misc]
             return
         fn_args = fn_args_utils.get_common_fn_args(input_dict, exec_properties)
         data = fn_args.transform_graph_path if sections["tuner"]["when"] == "always" else ""
+        if "sample" in custom:
+            data += canonical_json({"sample": custom["sample"]})
         if "made" in earlier:
             fn_args.custom_config["repeat"] = [trial["epochs"] for trial in earlier["made"]]
             data += canonical_json(earlier)

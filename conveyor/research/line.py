@@ -101,12 +101,17 @@ class Line:
 
         Raises:
             ConfigError: the changed config is not valid.
+            UsageError: another line's name is among the changes.
         """
         wanted: dict[str, Any] = dict(changes or {})
         for key, value in (("examples.window", window), ("examples.sample", sample)):
             if value is not None:
                 wanted[key] = value
-        return Experiment(self, wanted, self._load(wanted, resolve_secrets=False), name=name, span=span)
+        loaded = self._load(wanted, resolve_secrets=False)
+        if loaded.line.name != self.name:
+            # Its runs, its metadata and what it releases are those of this line.
+            raise UsageError(f"changes must leave the name {self.name!r} as it is. Got {loaded.line.name!r} instead")
+        return Experiment(self, wanted, loaded, name=name, span=span)
 
     def runs(self) -> pd.DataFrame:
         """Returns the runs, experiments among them, the newest last: a row a run, with the metrics of all examples."""

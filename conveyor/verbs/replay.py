@@ -31,7 +31,14 @@ _SHOWN = 20
 @click.option("--token-file", type=FILE, help="With --server: file of the bearer token.")
 @click.option("--tls", is_flag=True, help="With --server: TLS, with the system's certificate authorities.")
 @click.option("--ca", type=FILE, help="With --server: TLS, with this certificate authority (PEM).")
-@click.option("--deadline", type=float, default=30.0, show_default=True, metavar="SECONDS", help="For each request.")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For each request.",
+)
 @json_option
 def command(
     line: str,
@@ -50,9 +57,11 @@ def command(
 ) -> int:
     """Ask captured requests of LINE again, of the version that answered them, and compare the answers byte by byte.
 
-    Exit code 1 says that an answer is another, or that a model's folder is not what was released. Requests whose
-    columns capture left out or hashed cannot be asked again; they are counted and named.
+    Exit code 1 says that an answer is another, that a model's folder is not what was released, or that
+    serving.require_signed is set and no trusted key has signed it: it is not loaded then. Requests whose columns
+    capture left out or hashed cannot be asked again; they are counted and named.
     """
+    from conveyor.trusted_keys import trust_of_line
     from pipeline.replayed import Wanted, is_as_it_was, replay_line
     from schema.errors import UsageError
     from serving.client import read_token
@@ -71,6 +80,7 @@ def command(
         version=version,
         server=server,
         sender=None if server is None else _sender(server, tls, ca),
+        trust=trust_of_line(loaded) if server is None else None,
         token=read_token(token_file) if token_file else None,
         deadline=deadline,
     )
@@ -108,7 +118,9 @@ def _print(document: dict[str, Any]) -> None:
         text = f"version {version['version']}, model digest {version['model_digest'] or 'not in the ledger'}"
         if version["changed"]:
             text += f"; {version['folder']} has changed since: it is now {version['found']}"
-        screen.print(Text(text, style="red" if version["changed"] else ""))
+        if version["refused"]:
+            text += f"; {version['folder']} is not what a trusted key has signed"
+        screen.print(Text(text, style="red" if version["changed"] or version["refused"] else ""))
     if document["outputs"]:
         table = Table(box=None, pad_edge=False)
         for header in ("output", "requests", "rows", "largest difference", ""):

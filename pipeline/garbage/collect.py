@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.garbage.lineage import Lineage
 from pipeline.garbage.metadata import open_store, read_lineage
-from pipeline.garbage.needs import Run, needed_runs, needed_versions, needs
+from pipeline.garbage.needs import Run, forgotten_versions, needed_runs, needed_versions, needs
 from pipeline.garbage.places import scan
 from pipeline.garbage.plan import Plan, make_plan
 from pipeline.garbage.sweep import carry_out, empty_trash
@@ -19,6 +19,7 @@ from pipeline.state import State
 from schema.errors import ConveyorError, MetadataError, UsageError
 from schema.line import Line
 from schema.loading import LoadedLine
+from serving.base_path import scan as version_folders
 from serving.ledger import Ledger
 from serving.ledger_events import LedgerEvent
 
@@ -92,6 +93,7 @@ def _run(record: RunRecord) -> Run:
     artifacts = [
         (node.node, artifact) for node in record.nodes for values in node.outputs.values() for artifact in values
     ]
+    verdict = record.verdict or {}
     keys = [artifact.get("properties", {}).get("ingest_key") for _, artifact in artifacts]
     return Run(
         run_id=record.run_id,
@@ -99,6 +101,7 @@ def _run(record: RunRecord) -> Run:
         ended=max(started, datetime.fromisoformat(record.finished or record.started).timestamp()),
         outputs=tuple((node, os.fspath(artifact["uri"])) for node, artifact in artifacts),
         ingest_keys=tuple(key for key in keys if isinstance(key, str)),
+        pushed=verdict.get("version") if verdict.get("outcome") == "pushed" else None,
     )
 
 
@@ -123,9 +126,20 @@ def _check_known(state: State, lineage: Lineage, runs: dict[str, Run]) -> None:
 def _plan(
     line: Line, state: State, lineage: Lineage, runs: dict[str, Run], events: Sequence[LedgerEvent], now: float
 ) -> Plan:
-    versions = needed_versions(events, line.retention, now)
+    base_path = state.base_path(line.pusher.push_destination)
+    try:
+        base = version_folders(base_path)
+    except OSError as error:
+        raise ConveyorError(
+            f"{base_path} must be a model base path that can be read. Got an error instead: {error.strerror}",
+            hint="whatever it serves is to be kept; give read permission on it; nothing was removed",
+        ) from None
+    versions = [
+        *needed_versions(events, line.retention, now),
+        *forgotten_versions(runs.values(), events, lambda version: base.folder(version) is not None),
+    ]
     needed = needs(lineage, versions, runs, needed_runs(runs.values(), line.retention, now))
-    bases = {str(state.base_path(line.pusher.push_destination))}
+    bases = {str(base_path)}
     bases.update(os.path.dirname(event.path) for event in events if event.path)
     places, left = scan(state)
     return make_plan(state, lineage, needed, places, sorted(map(os.path.realpath, bases)), left)

@@ -87,12 +87,13 @@ class Lineage:
         The outputs of an execution stay together, or the cache would never answer with it again. What a model was
         judged against is reached, and what that was made from is not: else each version would reach all before it.
         """
-        todo = [artifact for artifact in artifacts if artifact in self.artifacts]
+        todo = list(artifacts)
         followed: set[int] = set()
         alone: set[int] = set()
         while todo:
             artifact = todo.pop()
-            if artifact in followed:
+            # Another line's, where an execution took one, is none of ours.
+            if artifact in followed or artifact not in self.artifacts:
                 continue
             followed.add(artifact)
             for maker in self.makers.get(artifact, ()):
@@ -103,4 +104,4 @@ class Lineage:
                         alone.add(source)
                     else:
                         todo.append(source)
-        return followed | alone
+        return followed | alone & self.artifacts.keys()

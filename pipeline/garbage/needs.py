@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipeline.garbage.lineage import Lineage
 from schema.retention import RetentionConfig
@@ -25,6 +25,7 @@ class Run:
         ended: when it ended or, of one that was killed, began.
         outputs: node and URI of each artifact that its nodes made or were given from the cache.
         ingest_keys: entries of the span store that its records came from.
+        pushed: the version that it has released or has found to be live, or None.
     """
 
     run_id: str
@@ -32,6 +33,7 @@ class Run:
     ended: float
     outputs: tuple[tuple[str, str], ...] = ()
     ingest_keys: tuple[str, ...] = ()
+    pushed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +88,25 @@ def needed_versions(events: Sequence[LedgerEvent], retention: RetentionConfig, n
     return [
         Version(version, f"version {version} {why}", pushed[version].run_id, pushed[version].model_uri)
         for _, version, why in sorted(roles, key=lambda role: (role[0], -role[1]))
+    ]
+
+
+def forgotten_versions(
+    runs: Iterable[Run], events: Sequence[LedgerEvent], there: Callable[[int], bool]
+) -> list[Version]:
+    """Returns the versions that a run has released, that can be served, and that the ledger has lost.
+
+    Args:
+        runs: every run that has a record.
+        events: the events of the release ledger.
+        there: whether a version has a folder in the model base path.
+    """
+    recorded = {event.version for event in events}
+    why = "is in the model base path, and not in the ledger"
+    return [
+        Version(run.pushed, f"version {run.pushed} {why}", run.run_id, None)
+        for run in runs
+        if run.pushed is not None and run.pushed not in recorded and there(run.pushed)
     ]
 
 

@@ -10,7 +10,6 @@ from pipeline.comparison import differences
 from pipeline.identities import Made
 from schema.orchestration import NODES
 
-
 _BLESSING = ("Evaluator", "blessing")
 
 

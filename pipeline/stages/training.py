@@ -63,6 +63,8 @@ def training_stage(line: Line, inputs: RunInputs, state: State, ingest: IngestSt
         eval_args=eval_args,
         custom_config={
             **custom_config("tuner", "trainer", "transform", "task", "label", "seed", node="Tuner"),
+            # A search on a sample is not recalled for all rows.
+            **({"sample": line.examples.sample} if line.examples.sample is not None else {}),
             **({"search": inputs.search.model_dump(mode="json", exclude_none=True)} if inputs.search else {}),
         },
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipeline.record import RunRecord, load_all, run_folder
+from pipeline.record import RunRecord, load, load_all, run_folder
 from pipeline.state import State
 from pipeline.trace.kept import facts_of
 from pipeline.trace.subject import Subject
@@ -145,7 +144,7 @@ def _runs_of(state: State, versions: Sequence[Document]) -> list[Document]:
         if not file.is_file():
             documents.append({"run_id": run_id, "line": state.line, "facts": "not kept"})
             continue
-        documents.append(run_document(state, RunRecord.from_dict(json.loads(file.read_text(encoding="utf-8")))))
+        documents.append(run_document(state, load(file)))
     return documents
 
 

@@ -151,12 +151,15 @@ def _from_artifacts(
         report = _report("in", rows, "examples", max(left, 0))
         report["kept_out_by_gate"] = len(held)
         return report
-    excluded = any(
+    excluded = run.exclusions is not None and any(
         artifact["properties"].get("excluded_rows")
         for artifact in run.node("SpanExampleGen").outputs["examples"]
         if artifact["properties"].get("span") == span["span"]
     )
-    return _report("excluded" if excluded and run.exclusions else "not in", {}, "examples", left)
+    # Other rows of the span may have been left out, and this one be no more than outside of the sample.
+    if excluded and source and _left_out(run, source) == 0:
+        excluded = False
+    return _report("excluded" if excluded else "not in", {}, "examples", left)
 
 
 def _from_source(run: RunRecord, source: Sequence[FoundRow] | None) -> dict[str, Any] | None:

@@ -26,9 +26,9 @@ class Difference:
         output: its key.
         kind: `values`; `labels`, where the set of texts is another one; or what else of it is not the same.
         rows: rows in which it differs.
-        max_abs: the largest difference between two numbers, or None for texts.
+        max_abs: the largest difference between two finite numbers, or None for texts.
         rounding: whether the numbers differ by no more than the order of a sum makes them.
-        text: what was there and what is, where it is not about values.
+        text: what was there and what is, where it is not about finite values.
     """
 
     output: str
@@ -125,12 +125,13 @@ def _difference(key: str, then: np.ndarray, now: np.ndarray) -> Difference | Non
         return Difference(key, "values", _rows(unequal))
     before, after = then.astype(np.float64), now.astype(np.float64)
     both = np.isfinite(before) & np.isfinite(after)
-    size = np.where(both, np.abs(np.where(both, before - after, 0.0)), np.where(unequal, np.inf, 0.0))
+    size = np.abs(np.subtract(before, after, where=both, out=np.zeros_like(before)))
     # Two NaN of other bits are both no number.
-    size = np.where(np.isnan(before) & np.isnan(after), 0.0, size)
+    endless = unequal & ~both & ~(np.isnan(before) & np.isnan(after))
     scale = np.maximum(np.abs(np.where(both, before, 0.0)), 1e-3)
-    rounding = then.dtype.kind == "f" and bool((size <= ROUNDING * scale).all())
-    return Difference(key, "values", _rows(unequal), float(size.max()), rounding)
+    rounding = then.dtype.kind == "f" and not endless.any() and bool((size <= ROUNDING * scale).all())
+    text = f"not finite, then or now, in {_rows(endless)} rows" if endless.any() else ""
+    return Difference(key, "values", _rows(unequal), float(size.max()), rounding, text)
 
 
 def _rows(unequal: np.ndarray) -> int:

@@ -164,7 +164,8 @@ def _words(found: Iterable[Difference]) -> list[str]:
             words.append(f"{one.output}: other texts in {one.rows} rows")
         else:
             cause = " (no more than the order of a sum makes: rows are put together in batches)" if one.rounding else ""
-            words.append(f"{one.output}: differs by up to {one.max_abs:.3g} in {one.rows} rows{cause}")
+            endless = f", {one.text}" if one.text else ""
+            words.append(f"{one.output}: differs by up to {one.max_abs:.3g} in {one.rows} rows{cause}{endless}")
     return words
 
 

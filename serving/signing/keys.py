@@ -123,7 +123,8 @@ def _read(path: Path, where: str, hint: str) -> tuple[bytes, int]:
             if not stat.S_ISREG(mode):
                 raise ConfigError(f"{where} must be a file. Got {path} instead, which is none", hint=hint)
             return file.read(_MOST_BYTES), mode
-    except OSError as error:
-        raise ConfigError(
-            f"{where} must be a file that can be read. Got {path} instead ({error.strerror})", hint=hint
-        ) from None
+    except (OSError, ValueError) as error:
+        # ValueError: a name that no file can have.
+        why = error.strerror if isinstance(error, OSError) else "no file can have that name"
+        shown = str(path) if str(path).isprintable() else ascii(str(path))
+        raise ConfigError(f"{where} must be a file that can be read. Got {shown} instead ({why})", hint=hint) from None

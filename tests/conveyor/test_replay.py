@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from serving.capture.hook import CaptureHook
 from serving.ledger import Ledger
 from serving.ledger_events import LedgerEvent
 from serving.model_digest import model_digest
+from serving.replay.answerers import LocalModel
 from tests.serving.capture.exchanges import exchange, predict_request, predict_response
 from tests.serving.model_server.toy_models import ToyModels
+from tests.serving.signing.signed_line import sign, write_keys
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +47,7 @@ class Toy:
                     version=version,
                     run_id=f"run-{version}",
                     model_digest=digest,
+                    verdict="pushed",
                     who="ada",
                     when=f"2026-09-0{version}T00:00:00+00:00",
                 )
@@ -98,6 +102,27 @@ def test_equal_different_withdrawn_and_tampered(toy: Toy, capsys: pytest.Capture
     proto.write_bytes(proto.read_bytes().replace(b"\x00\x00\x80?", b"\x00\x00\x00@"))
     document = replay(toy, capsys, "--request-id", "id-000001", expect=1)
     assert document["versions"][0]["changed"] and document["versions"][0]["found"]
+
+
+def test_what_is_not_signed_is_not_loaded_where_signatures_are_required(
+    toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.capture(1, 1)
+    toy.capture(2, 2)
+    _, public = write_keys(toy.folder)
+    sign(toy.base / "1", Ledger(toy.state / "releases.jsonl").state().entries[1].pushed)
+    with (toy.folder / "line.yaml").open("a") as file:
+        file.write(f"serving: {{require_signed: true, trusted_keys: [{public.name}]}}\n")
+    document = replay(toy, capsys, expect=1)
+    assert [(one["version"], one["refused"]) for one in document["versions"]] == [(1, False), (2, True)]
+    assert document["requests"]["equal"] == 1
+    assert "must be signed" in document["skipped"][0]["reason"]
+    with mock.patch.object(LocalModel, "__init__", side_effect=AssertionError("loaded")):
+        (toy.base / "1" / "more").write_text("more")
+        document = replay(toy, capsys, "--request-id", "id-000001", expect=1)
+    assert "an additional file" in document["skipped"][0]["reason"]
+    assert cli.main(["replay", str(toy.folder)]) == 1
+    assert "is not what a trusted key has signed" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_a_replay_was_captured_as_is_not_asked_again(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:

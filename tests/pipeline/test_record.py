@@ -9,7 +9,7 @@ import pytest
 from pipeline.comparison import compare_runs, differences
 from pipeline.record import RunRecord, base_path, find, load_all, save
 from pipeline.state import State
-from schema.errors import UsageError
+from schema.errors import ConveyorError, UsageError
 
 
 def make(run_id: str, **values: object) -> RunRecord:
@@ -22,6 +22,15 @@ def test_record_round_trip(tmp_path: Path) -> None:
     run.node("Trainer").finding = "best epoch 3"
     save(state, run)
     assert load_all(state) == [run]
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    state = State(tmp_path / "taxi", "taxi")
+    for content in ('{"run_id": "x"', "[]", '{"run_id": "x", "nodes": []}', "\xff"):
+        (state.runs / "x").mkdir(parents=True, exist_ok=True)
+        (state.runs / "x" / "run.json").write_bytes(content.encode("latin-1"))
+        with pytest.raises(ConveyorError, match="x/run.json must be the record of a run"):
+            load_all(state)
 
 
 def test_find_by_beginning_latest_and_line(tmp_path: Path) -> None:
@@ -42,6 +51,11 @@ def test_base_path_is_the_latest_runs(tmp_path: Path) -> None:
     assert base_path(state) == state.base_path(None)
     save(state, make("a", config={"pusher": {"push_destination": "/models/taxi"}}))
     assert base_path(state) == Path("/models/taxi")
+    save(
+        state,
+        make("b", experiment="x", options={"until": "Trainer"}, config={"pusher": {"push_destination": "/elsewhere"}}),
+    )
+    assert base_path(state) == Path("/models/taxi"), "an experiment does not lead servers elsewhere"
 
 
 def test_differences_name_the_keys() -> None:

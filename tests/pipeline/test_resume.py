@@ -170,6 +170,14 @@ def test_what_was_forced_is_forced_again_unless_it_was_done(line: Line) -> None:
     assert line.plan(resume="latest", force=("Evaluator",)).forced == ("Evaluator", "Trainer")
 
 
+def test_a_resumed_experiment_stays_one(line: Line) -> None:
+    run = line.killed(experiment="faster", until="Trainer")
+    assert run.is_trial
+    again = RunRecord("x", run.line, run.started)
+    line.plan(resume="latest").write_to(again)
+    assert (again.experiment, again.is_trial) == ("faster", True)
+
+
 def test_a_run_from_a_component_takes_the_same_again(line: Line) -> None:
     source = line.killed("20260101T000000.000000Z-aaaaaa")
     folder = run_folder(line.state, source.run_id)

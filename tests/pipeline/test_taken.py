@@ -79,3 +79,11 @@ def test_nothing_to_take_says_why(state: State) -> None:
     shutil.rmtree(state.root / "artifacts" / "r2" / "Tuner")
     with pytest.raises(UsageError, match="r2, has lost what Tuner made"):
         chosen(state)
+
+
+def test_an_experiment_will_not_do_until_it_is_promoted(state: State) -> None:
+    ran(state, "r1", dict.fromkeys(BEFORE_TRAINER, "done"))
+    ran(state, "r2", dict.fromkeys(BEFORE_TRAINER, "done"), experiment="a fifth", options={"until": "Evaluator"})
+    assert chosen(state) == "r1"
+    ran(state, "r3", dict.fromkeys(BEFORE_TRAINER, "done"), experiment="a fifth", options={"until": None})
+    assert chosen(state) == "r3"

@@ -179,6 +179,16 @@ def test_too_many_bad_rows_reject_the_data_every_time(run: Runs) -> None:
     assert run(text, max_bad_rows=0.03)[0]["bad_rows"] == 3
 
 
+def test_the_share_of_bad_rows_is_that_of_the_whole_span_with_a_sample_too(run: Runs) -> None:
+    text = "x,y\n" + "".join(f"{number},0\n" for number in range(97)) + "oops\n" * 3
+    (side,) = run(text, max_bad_rows=0.03, sample=0.5)
+    assert 0 < side["unsampled_rows"] == 97 - sum(side["rows"].values())
+    with pytest.raises(DataRejected, match=r"3 of 100 rows \(3.00%\)"):
+        run(text, max_bad_rows=0.02, sample=0.5)
+    with pytest.raises(SpanError, match="0 rows have no label, 0 are excluded, 97 are outside of the sample"):
+        run(text, max_bad_rows=0.5, sample=1e-9)
+
+
 def test_an_integer_column_with_fractions_in_one_span(run: Runs) -> None:
     text = "t,x,y\n2013-01-01,1,0\n2013-01-02,2.0,1\n2013-04-01,1.5,0\n2013-04-02,2,1\n"
     first, second = run(text, types={"x": "INT"}, **QUARTERS)

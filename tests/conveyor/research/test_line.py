@@ -45,6 +45,11 @@ def test_changes_that_cannot_be(line: Line, changes: dict[object, object], said:
         line.experiment(changes)  # type: ignore[arg-type]
 
 
+def test_an_experiment_keeps_the_name_of_its_line(line: Line) -> None:
+    with pytest.raises(UsageError, match="leave the name 'mine' as it is. Got 'other'"):
+        line.experiment({"name": "other"})
+
+
 def test_numbers_for_classes_are_taken_as_texts(line: Line) -> None:
     trial = line.experiment({"label.classes": [0, 1]})
     assert trial.config.label.classes == ("0", "1")

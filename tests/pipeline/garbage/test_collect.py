@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
 
 from pipeline.garbage import collect, metadata, sweep
 from pipeline.garbage.plan import Plan
@@ -234,6 +236,37 @@ def test_an_artifact_outside_of_the_state_is_left_and_named(tmp_path: Path) -> N
     plan = swept(line)
     assert plan.left == ((str(outside), "lies outside of the line's state"),)
     assert outside.is_dir() and line.artifact_states()[number] == "LIVE"
+
+
+def test_a_version_that_the_ledger_has_lost_and_that_can_be_served_keeps_its_lineage(tmp_path: Path) -> None:
+    line = line_of(tmp_path)
+    models = released(line, 1, 2, 3)
+    for version, (run_id, _) in line.models.items():
+        file = line.state.runs / run_id / "run.json"
+        record = {**json.loads(file.read_text()), "verdict": {"outcome": "pushed", "version": version}}
+        file.write_text(json.dumps(record))
+    line.state.ledger.unlink()
+    (line.state.base_path(None) / "2").mkdir(parents=True)
+    kept = whys(swept(line))
+    assert kept[str(models[1])] == "version 2 is in the model base path, and not in the ledger"
+    # Version 2 was judged against the first, and made of its own examples.
+    assert [model.is_dir() for model in models] == [True, True, True]
+    graphs = [each.uri for each in line.made.values() if each.key == "transform_graph"]
+    assert [graph.is_dir() for graph in graphs] == [False, True, True]
+
+
+def test_an_input_of_another_line_is_none_of_ours(tmp_path: Path) -> None:
+    line = line_of(tmp_path)
+    run_id, _ = line.run()
+    model = next(line.made[each] for each in line.runs[run_id] if line.made[each].key == "model")
+    (proto,) = line.store.get_artifacts_by_id([model.id])
+    (foreign,) = line.store.put_artifacts([pb.Artifact(type_id=proto.type_id, uri="/another/line", state=proto.state)])
+    execution = next(
+        each.execution_id for each in line.store.get_events_by_artifact_ids([model.id]) if each.type == pb.Event.OUTPUT
+    )
+    line.store.put_events([pb.Event(type=pb.Event.INPUT, artifact_id=foreign, execution_id=execution)])
+    assert swept(line).removed == ()
+    assert model.uri.is_dir() and line.artifact_states()[foreign] == "LIVE"
 
 
 def test_the_model_base_path_is_never_touched(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from data.records import framed
 from pipeline.identities import Made, identities, parts_of, read, write
-from pipeline.rebuild.comparison import compare_made, compare_metrics
+from pipeline.rebuild.comparison import blessing_of, compare_made, compare_metrics, without_verdict
 from pipeline.rebuild.detail import first_difference
 
 
@@ -31,6 +31,14 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     return tmp_path / "one", tmp_path / "two"
+
+
+def test_the_verdict_can_be_set_aside() -> None:
+    """A rebuild is not held against the model that was live: what follows from that is no part of the model."""
+    nodes = [("Trainer", "model"), ("Evaluator", "blessing"), ("Evaluator", "evaluation"), ("Pusher", "pushed_model")]
+    ones = [Made(node, key, 0, "", "", {key: "1"}) for node, key in nodes]
+    assert blessing_of(ones) == {"blessing": "1"} and blessing_of(ones[:1]) == {}
+    assert [(one.node, one.key) for one in without_verdict(ones)] == [nodes[0], nodes[2]]
 
 
 def test_equal_artifacts_are_equal_wherever_they_lie(pair: tuple[Path, Path]) -> None:

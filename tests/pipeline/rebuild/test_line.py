@@ -51,6 +51,14 @@ def test_nothing_leads_back_to_where_the_run_was(tmp_path: Path) -> None:
     assert (tmp_path / "line" / written["schema"]["file"]).read_text() == "feature {}\n"
 
 
+def test_a_file_of_rows_that_the_run_did_not_ask_for_is_not_asked_for(tmp_path: Path) -> None:
+    """With `--from` the examples are taken, whatever `examples.exclude_rows` says."""
+    run = record()
+    run.config["examples"]["exclude_rows"] = "gone.csv"
+    write_line(tmp_path / "line", run, tmp_path / "run", "../data/t.csv")
+    assert yaml.safe_load((tmp_path / "line" / "line.yaml").read_text())["examples"]["exclude_rows"] is None
+
+
 class TestRowsLeftOut:
     """`examples.exclude_rows`: what the run left out is kept nowhere but in the user's file."""
 

@@ -99,6 +99,17 @@ class TestSearch:
         assert search is not None and search.made is not None and search.made[0].epochs == 2
         assert "its 1 trials are made again" in why
 
+    @pytest.mark.parametrize("which", ["exclusions", "sample"])
+    def test_the_same_spans_with_other_rows_are_other_data(self, state: State, which: str) -> None:
+        """The Tuner recalls a search whatever the rows: a rebuild must not search where the run did not."""
+        add_run(state, "whole")
+        more: dict[str, Any] = {"exclusions": {"digest": "d"}} if which == "exclusions" else {}
+        run = add_run(state, "x", **more)
+        if which == "sample":
+            run.config["examples"] = {"sample": 0.5, "input": "t.csv"}
+        search, why = search_of(self.kept(state, run, run_id="whole", out_of_time=False))
+        assert search is not None and search.hyperparameters == {"values": {}}, why
+
     @pytest.mark.parametrize("searched_by", ["other", "lost"])
     def test_one_on_other_data_is_taken_over(self, state: State, searched_by: str) -> None:
         add_run(state, "other", fingerprint="g")

@@ -201,3 +201,23 @@ def test_wrong_rows(run: Ingests, search: Any, row: tuple[str, ...], message: st
 def test_no_runs(search: Any) -> None:
     with pytest.raises(UsageError, match="must have runs with spans"):
         search("who=1")
+
+
+def test_long_ids_that_stand_side_by_side_are_two(run: Ingests, search: Any) -> None:
+    """As floats they are one number, and so have one place among the splits."""
+    run(1, "t,id,x\n2013-01-01,1700000000000000001,1\n2013-01-02,1700000000000000002,50\n")
+    for number, line in ((1, 1), (2, 2), (3, None)):
+        found = search(f"id=170000000000000000{number}")
+        assert [row["line"] - 1 for row in found["rows"]] == ([] if line is None else [line])
+        assert sum(map(len, fates(found).values())) == (0 if line is None else 1)
+
+
+def test_outside_of_the_sample_is_not_excluded(run: Ingests, search: Any) -> None:
+    run(1, TABLE)
+    made = run(2, exclude="who\n" + "".join(f"p{number}\n" for number in range(18)), sample=0.5)
+    assert all(one["properties"]["excluded_rows"] for one in made.node("SpanExampleGen").outputs["examples"])
+    fate = {
+        number: fates(search(f"who=p{number}", run=run_id(2)))[run_id(2)][0][1] for number in (3, 9, *range(18, 26))
+    }
+    assert {fate.pop(3), fate.pop(9)} == {"excluded"}
+    assert set(fate.values()) == {"in", "not in"}

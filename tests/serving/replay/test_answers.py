@@ -39,7 +39,11 @@ def test_equal(then: np.ndarray, now: np.ndarray) -> None:
         (floats(1, 2, 3), floats(1, 2.5, 1), Difference("y", "values", 2, 2.0)),
         (floats(0.1, 0.2), np.nextafter(floats(0.1, 0.2), np.float32(1)), Difference("y", "values", 2, 1.49e-8, True)),
         (floats(0.0), floats(-0.0), Difference("y", "values", 1, 0.0, True)),
-        (floats(1), floats(float("nan")), Difference("y", "values", 1, float("inf"))),
+        (
+            floats(1, 2),
+            floats(float("nan"), 3),
+            Difference("y", "values", 2, 1.0, text="not finite, then or now, in 1 rows"),
+        ),
         (floats(1e9), floats(1e9 + 64), Difference("y", "values", 1, 64.0, True)),
         (np.array([[1, 2], [3, 4]]), np.array([[1, 2], [0, 0]]), Difference("y", "values", 1, 4.0)),
         (texts(b"a", b"b"), texts(b"b", b"a"), Difference("y", "values", 2)),

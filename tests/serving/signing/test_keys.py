@@ -74,7 +74,12 @@ def test_a_private_key_that_others_can_reach_is_refused(tmp_path: Path, mode: in
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, words in (("none", "No such file"), ("", "Is a directory"), ("pipe", "which is none")):
+    for name, words in (
+        ("none", "No such file"),
+        ("", "Is a directory"),
+        ("pipe", "which is none"),
+        ("a\0b", r"a\\x00b' instead \(no file can have that name\)"),
+    ):
         with pytest.raises(ConfigError, match=f"pusher.signing.key_file must be a file.*{words}"):
             read_private_key(tmp_path / name, "pusher.signing.key_file")
 

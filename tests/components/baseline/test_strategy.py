@@ -109,7 +109,7 @@ class Line:
         pusher = ReleasePusher(
             model=trainer.outputs["model"],
             model_blessing=judge.outputs["blessing"],
-            config=json.dumps({"pusher": PusherConfig().model_dump(mode="json")}),
+            config=json.dumps({"name": "mine", "pusher": PusherConfig().model_dump(mode="json")}),
             push_destination=str(self.base),
             ledger=str(self.ledger.path),
             code_digest="",

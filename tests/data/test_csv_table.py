@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.csv_records import MAX_LINES
@@ -156,6 +156,7 @@ FIELD = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0
 TABLE = st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(FIELD, min_size=width, max_size=width), max_size=30))
 
 
+@settings(max_examples=50)
 @given(
     rows=TABLE,
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
@@ -196,6 +197,7 @@ def test_what_the_csv_module_wrote_is_read_back(
     assert b"".join(raw).rstrip(b"\r\n") == content.encode()[len(content.split(end)[0]) + len(end) :].rstrip(b"\r\n")
 
 
+@settings(max_examples=50)
 @given(st.binary(max_size=200), st.sampled_from([1, 8, 1 << 20]))
 def test_any_bytes_are_read_in_the_same_way_in_any_blocks(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, block_bytes: int

@@ -130,6 +130,7 @@ def test_new_config_pushes_a_second_version_and_rollback_puts_the_first_back(
     assert nothing.returncode == 1 and "9" in nothing.stderr
 
 
+@pytest.mark.slow
 def test_until_stops_early(place: Workplace, first: dict[str, Any]) -> None:
     record = place.run("--until", "DataGate")
     assert record["verdict"]["outcome"] == "stopped"
@@ -146,6 +147,7 @@ def test_second_run_at_the_same_time_is_refused_with_the_pid(place: Workplace, f
     assert "pid" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_bad_rows_beyond_the_share_reject_the_data(tmp_path: Path) -> None:
     rows = taxi_rows()[:600]
     for row in rows[::10]:

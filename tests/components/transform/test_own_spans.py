@@ -228,6 +228,7 @@ def test_what_tft_cannot_decode_is_analysed_again(run: Any, least: Any, tmp_path
     assert run(SPANS, state, LEAST).log == ["analysed none of 3 spans: all are known"]
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_analysed_again(run: Any, least: Any, tmp_path: Path) -> None:
     state = tmp_path / "state"
     # A store of its own: the shared one has entries of other tests, and any of them may come first.
@@ -240,6 +241,7 @@ def test_what_is_damaged_is_analysed_again(run: Any, least: Any, tmp_path: Path)
     assert _written(again.graph) == _written(least.graph)
 
 
+@pytest.mark.slow
 def test_an_analyzer_that_needs_the_whole_window_gets_it(run: Any, tmp_path: Path) -> None:
     graph = run(SPANS, tmp_path, {"preprocessing_fn": "own_span_features.in_two_steps"})
     why = "an analyzer works on another's result or cannot be cached"

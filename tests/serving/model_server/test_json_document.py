@@ -167,6 +167,7 @@ def test_any_bytes_are_read_or_refused_alike(body: bytes) -> None:
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
 def test_half_a_million_levels_are_read(brackets: tuple[bytes, bytes]) -> None:
     begin, end = brackets

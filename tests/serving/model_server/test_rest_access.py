@@ -90,13 +90,15 @@ def test_tls(toy_manager: Manager, tmp_path: Path) -> None:
     authority = Authority()
     with serving(toy_manager, access=Access(tls=Tls(*authority.issue()))) as server:
         url = f"https://127.0.0.1:{server.port}/v1/models/toy:predict"
-        assert client(authority, tmp_path).post(url, content=ROW).json() == {"predictions": [3.0]}
+        with client(authority, tmp_path) as known:
+            assert known.post(url, content=ROW).json() == {"predictions": [3.0]}
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             client(Authority("another"), tmp_path).post(url, content=ROW)
         with pytest.raises(httpx.HTTPError):
             httpx.post(url.replace("https", "http"), content=ROW)
         # Whoever speaks no TLS keeps nobody else from it.
-        assert client(authority, tmp_path).post(url, content=ROW).status_code == 200
+        with client(authority, tmp_path) as known:
+            assert known.post(url, content=ROW).status_code == 200
 
 
 def test_clients_must_show_certificates_where_that_is_asked_for(toy_manager: Manager, tmp_path: Path) -> None:
@@ -104,8 +106,8 @@ def test_clients_must_show_certificates_where_that_is_asked_for(toy_manager: Man
     tls = Tls(*authority.issue(), custom_ca=clients.pem, client_verify=True)
     with serving(toy_manager, access=Access(tls=tls)) as server:
         url = f"https://127.0.0.1:{server.port}/v1/models/toy:predict"
-        known = client(authority, tmp_path, clients.issue("a client"))
-        assert known.post(url, content=ROW).json() == {"predictions": [3.0]}
+        with client(authority, tmp_path, clients.issue("a client")) as known:
+            assert known.post(url, content=ROW).json() == {"predictions": [3.0]}
         for certificate in (None, strangers.issue("a stranger")):
             with pytest.raises(httpx.HTTPError):
                 client(authority, tmp_path, certificate).post(url, content=ROW)

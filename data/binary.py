@@ -22,6 +22,14 @@ def validity(valid: np.ndarray | None) -> pa.Buffer | None:
     return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
+def kept_where(mask: pa.Array, values: pa.Array) -> pa.Array:
+    """Returns values (n,), null where the mask, bool (n,), is false.
+
+    `pc.if_else` with a scalar for null gives an invalid array for a slice of texts (Arrow 18).
+    """
+    return pc.if_else(mask, values, pa.nulls(len(values), values.type))
+
+
 def join_cells(*cells: pa.Array) -> pa.Array:
     """Returns binary arrays (n,) joined row by row, binary (n,); a null counts as nothing."""
     # Arrow 10 drops rows in which all values are null; the empty text in front keeps them.

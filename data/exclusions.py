@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.binary import kept_where
 from data.column_types import cast_column
 from data.columns import nearest
 from data.numbers import parse_numbers
@@ -147,7 +148,7 @@ def _typed(column: pa.Array, kind: ColumnType) -> tuple[pa.Array, np.ndarray]:
         if numbers.integers is None:
             values = np.asarray(pc.fill_null(numbers.values, 0.0))
             refused = (np.trunc(values) != values) | (np.abs(values) >= 2.0**63)
-            column = pc.if_else(pa.array(~refused), column, pa.scalar(None, column.type))
+            column = kept_where(pa.array(~refused), column)
     typed, bad = cast_column(column, kind)
     if kind == "FLOAT":
         # Minus zero equals zero.

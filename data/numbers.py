@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.binary import kept_where
+
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _PROBE = 64
 _INTEGER = r"^[+-]?\d+$"
@@ -102,7 +104,7 @@ def _from_mixed(column: pa.Array) -> Numbers:
     nan = pc.fill_null(pc.match_substring_regex(column, _NAN), False)
     bad = np.asarray(pc.invert(pc.or_(number, nan))) & np.asarray(pc.is_valid(column))
     cleaned = pc.utf8_ltrim(pc.utf8_trim_whitespace(column), characters="+")
-    kept = pc.if_else(number, cleaned, pa.scalar(None, cleaned.type))
+    kept = kept_where(number, cleaned)
     return _from_floats(kept.cast(pa.float64()), kept, bad)
 
 
@@ -131,7 +133,7 @@ def _exact_integers(values: np.ndarray, usable: np.ndarray, texts: pa.Array | No
     if not (np.abs(rounded) < 2.0**63).all():
         return None, False
     try:
-        exact = pc.if_else(pa.array(written), texts, pa.scalar(None, texts.type)).cast(pa.int64())
+        exact = kept_where(pa.array(written), texts).cast(pa.int64())
     except pa.ArrowInvalid:
         return None, False
     merged = rounded.astype(np.int64) + np.asarray(pc.fill_null(exact, 0))

@@ -12,10 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.binary import fixed_binary, join_cells
+from data.binary import fixed_binary, join_cells, kept_where
 from data.numbers import parse_numbers
-
-_NONE = pa.scalar(None, pa.binary())
 
 
 def canonical_rows(columns: Mapping[str, pa.Array], *, exact: bool = False) -> pa.Array:
@@ -56,7 +54,7 @@ def _cells(prefix: bytes, column: pa.Array) -> pa.Array:
     if numbers.bad is None:
         return cells
     texts = column if is_text else column.cast(pa.string())
-    texts = pc.if_else(pa.array(numbers.bad), texts.cast(pa.binary()), _NONE)
+    texts = kept_where(pa.array(numbers.bad), texts.cast(pa.binary()))
     return pc.coalesce(cells, _sized(prefix + b"b", texts))
 
 
@@ -82,4 +80,4 @@ def _sized(prefix: bytes, values: pa.Array) -> pa.Array:
     lengths = np.asarray(pc.fill_null(pc.binary_length(values), 0)).astype("<u4")
     head = np.broadcast_to(np.frombuffer(prefix, np.uint8), (len(values), len(prefix)))
     head = np.concatenate([head, lengths.view(np.uint8).reshape(-1, 4)], axis=1)
-    return pc.if_else(pa.array(valid), join_cells(fixed_binary(head), values), _NONE)
+    return kept_where(pa.array(valid), join_cells(fixed_binary(head), values))

@@ -64,8 +64,8 @@ def _tensors(original: Path, rebuilt: Path, name: str) -> str:
     place = [int(number) for number in np.argwhere(unequal)[0]] if unequal.any() else []
     largest = float(np.max(np.abs(one.astype(np.float64) - two.astype(np.float64))))
     return (
-        f"{int(unequal.sum()):,} of {one.size:,} values differ, the first at {place}: {one[tuple(place)]!r} and "
-        f"{two[tuple(place)]!r}; at most by {largest:.3g}"
+        f"{int(unequal.sum()):,} of {one.size:,} values differ, the first at {place}: {one[tuple(place)].item()!r} and "
+        f"{two[tuple(place)].item()!r}; at most by {largest:.3g}"
     )
 
 

@@ -139,3 +139,15 @@ def test_a_sample_is_the_same_rows_each_time_and_has_each_split() -> None:
     assert (assign_splits({"a": rows}, SPLITS, (), 1.0) == whole).all()
     alone = assign_splits({"a": rows.slice(7, 1)}, SPLITS, (), 0.5)
     assert alone[0] == half[7]
+
+
+@pytest.mark.parametrize(
+    "values", [["x", "y", None, "7", "w"], ["1", "2.5", "", " 3", "x"], [None, "1", "2", "3", "4"]]
+)
+def test_a_slice_of_a_column_is_split_as_its_rows_are(values: list[str | None]) -> None:
+    column = pa.array([value for value in values for _ in range(8)])
+    other = pa.array(range(40))
+    whole = assign_splits({"a": column, "b": other}, SPLITS, ())
+    for start in range(40):
+        one = assign_splits({"a": column.slice(start, 1), "b": other.slice(start, 1)}, SPLITS, ())
+        assert one.tolist() == [whole[start]]

@@ -113,10 +113,15 @@ def source_files(modules: Iterable[str], functions: Iterable[str] = (), root: Pa
     return sources
 
 
-def digest_of(sources: Mapping[str, Path]) -> str:
-    """Returns the SHA-256 over source files, by module name, and over the versions of the libraries."""
+def digest_of(sources: Mapping[str, Path], libraries: Mapping[str, str] | None = None) -> str:
+    """Returns the SHA-256 over source files, by module name, and over the versions of the libraries.
+
+    Args:
+        sources: module name to source file.
+        libraries: what `library_versions` gave, for who has asked already.
+    """
     digest = hashlib.sha256()
-    for name, version in sorted(library_versions().items()):
+    for name, version in sorted((libraries or library_versions()).items()):
         digest.update(f"{name}=={version}\n".encode())
     for name, file in sorted(sources.items()):
         digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())

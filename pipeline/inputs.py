@@ -15,7 +15,7 @@ from components.tuner.earlier import EarlierSearch
 from data.exclusion_formats import exclusion_file
 from data.exclusions import ExclusionFile
 from data.window import OpenWindow, Window, locate, resolve_window
-from pipeline.code_digest import digest_of, source_files
+from pipeline.code_digest import digest_of, library_versions, source_files
 from pipeline.signing import signing_order
 from pipeline.sources import Sources
 from pipeline.state import State
@@ -110,13 +110,13 @@ def resolve_inputs(
     """
     schema_file = (loaded.base_dir / loaded.line.schema_.file).resolve()
     content = schema_file.read_bytes() if schema_file.is_file() else b""
-    files = node_sources(loaded.line)
+    files, libraries = node_sources(loaded.line), library_versions()
     return RunInputs(
         window=window or resolve_window(loaded.line.examples, loaded.base_dir, span),
         column_types=_column_types(schema_file, content),
         schema_file=schema_file,
         schema_digest=hashlib.sha256(content).hexdigest() if content else "",
-        code_digests={node: digest_of(sources) for node, sources in files.items()},
+        code_digests={node: digest_of(sources, libraries) for node, sources in files.items()},
         warm_start=_served(loaded.line, state) if loaded.line.trainer.warm_start else None,
         selection=span,
         sources=Sources.of(files),

@@ -19,7 +19,7 @@ def recorded(file: ExclusionFile | None) -> dict[str, Any] | None:
 
 def count_excluded(run: RunRecord) -> None:
     """Adds to a run's record how many rows were left out, and how many of the file's rows matched none."""
-    found = [artifact["properties"] for artifact in run.node(INGEST).outputs.get("examples", ())]
+    found = [artifact["properties"] for artifact in run.outputs.get(INGEST, {}).get("examples", ())]
     if run.exclusions is not None and found and all("excluded_rows" in properties for properties in found):
         run.exclusions["excluded_rows"] = sum(properties["excluded_rows"] for properties in found)
         run.exclusions["unmatched"] = found[0]["unmatched_exclusions"]

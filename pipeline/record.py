@@ -95,8 +95,13 @@ class RunRecord:
         """Whether it only tried changes (`conveyor.Line.experiment`); one that was promoted is the line's own."""
         return self.experiment is not None and self.options.get("until") is not None
 
+    @property
+    def outputs(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Node id to what the node made, by output key, of each node that has a record."""
+        return {node.node: node.outputs for node in self.nodes}
+
     def node(self, name: str) -> NodeRecord:
-        """Returns the record of a node, a new one when it has none yet."""
+        """Returns the record of a node, a new one when it has none yet: for who writes; `outputs` is for readers."""
         for record in self.nodes:
             if record.node == name:
                 return record

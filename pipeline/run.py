@@ -102,8 +102,8 @@ def run_line(loaded: LoadedLine, state: State, options: RunOptions, observe: Obs
 def _keep_what_was_made(state: State, run: RunRecord) -> None:
     folder = records.run_folder(state, run.run_id)
     try:
-        identities.write(folder, identities.identities((node.node, node.outputs) for node in run.nodes))
-        keep_search(folder, {node.node: node.outputs for node in run.nodes}.get("Tuner", {}))
+        identities.write(folder, identities.identities(run.outputs.items()))
+        keep_search(folder, run.outputs.get("Tuner", {}))
     except (ConveyorError, OSError, ValueError):
         # What the run has released stays released; a rebuild says what it cannot compare.
         logging.getLogger(__name__).exception("the identities of run %s could not be kept", run.run_id)
@@ -157,10 +157,10 @@ def _carry_out(loaded: LoadedLine, state: State, plan: Plan, run: RunRecord, obs
                     forget_trainings(state.root)
                 run_dag(pipeline, run.run_id, listener, plan.partial)
         if options.until is not None:
-            run.slices = evaluated_slices({node.node: node.outputs for node in run.nodes})
+            run.slices = evaluated_slices(run.outputs)
             return Verdict("stopped")
         verdict, run.slices = read_outcome(
-            {node.node: node.outputs for node in run.nodes},
+            run.outputs,
             pusher_cached=run.node("Pusher").state == "cached",
             ledger=state.ledger,
         )

@@ -59,7 +59,7 @@ def review_schema(loaded: LoadedLine, state: State) -> Review:
     """
     file = (loaded.base_dir / loaded.line.schema_.file).resolve()
     for run in (run for run in reversed(load_all(state)) if not run.is_trial):
-        statistics = run.node("SpanStatisticsGen").outputs.get("statistics", [])
+        statistics = run.outputs.get("SpanStatisticsGen", {}).get("statistics", [])
         folders = [artifact["uri"] for artifact in statistics]
         if folders and all(Path(folder).is_dir() for folder in folders):
             break

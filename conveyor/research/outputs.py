@@ -199,17 +199,14 @@ class Outputs:
 
         from pipeline.outcome import evaluated_slices
 
-        rows = evaluated_slices({node.node: node.outputs for node in self.record.nodes})
+        rows = evaluated_slices(self.record.outputs)
         if not rows:
             self.artifact("Evaluator", "evaluation")
         frame = pd.DataFrame([{"slice": row["slice"], "examples": row["examples"], **row["metrics"]} for row in rows])
         return frame.set_index("slice")
 
-    def _has(self, component: str) -> bool:
-        return any(node.node == component and node.outputs for node in self.record.nodes)
-
     def _artifacts(self, component: str, key: str) -> list[dict[str, Any]]:
-        outputs = {node.node: node.outputs for node in self.record.nodes}
+        outputs = self.record.outputs
         if not outputs.get(component, {}).get(key):
             came = ", ".join(node for node, made in outputs.items() if made) or "nothing"
             raise UsageError(
@@ -223,7 +220,7 @@ class Outputs:
 
         if span is not None:
             folders = [self.artifact("SpanExampleGen", "examples", span)]
-        elif self._has("DataGate"):
+        elif self.record.outputs.get("DataGate"):
             folders = [self.artifact("DataGate", "examples")]
         else:
             spans = self._artifacts("SpanExampleGen", "examples")

@@ -9,6 +9,7 @@ from typing import Any
 from components.tuner.earlier import EarlierSearch
 from data.window import Window
 from pipeline.record import RunRecord, find, load_all, run_folder
+from pipeline.resume import recorded_window
 from pipeline.snapshot import read_search
 from pipeline.state import State
 from schema.base import sha256_json
@@ -41,7 +42,7 @@ class Original:
     @property
     def window(self) -> Window:
         """The spans that it ran on."""
-        return Window.model_validate(self.record.window)
+        return recorded_window(self.record)
 
 
 def find_original(state: State, version: int | None, run: str | None) -> Original:

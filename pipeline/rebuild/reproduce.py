@@ -107,7 +107,7 @@ def _compare(original: Original, rebuilt: RunRecord, report: Report) -> None:
     report.outcomes = (before.get("outcome"), after.get("outcome"))
     report.model_digests = (before.get("model_digest"), after.get("model_digest"))
     report.metrics = compare_metrics(original.record.slices, rebuilt.slices)
-    made = identities.identities((node.node, node.outputs) for node in rebuilt.nodes)
+    made = identities.identities(rebuilt.outputs.items())
     known = identities.read(original.folder)
     if known is None:
         report.notes.append("the run kept no identities of what it made: only model digest and metrics are compared")

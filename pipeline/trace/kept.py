@@ -75,7 +75,7 @@ def facts_of(state: State, run: RunRecord) -> tuple[_Facts, Source]:
 
 
 def _gathered(state: State, run: RunRecord) -> _Facts:
-    nodes = {node.node: node.outputs for node in run.nodes}
+    nodes = run.outputs
     readers: dict[str, Callable[[], Any]] = {
         "spans": lambda: _spans(nodes["SpanExampleGen"]),
         "gate": lambda: _gate(nodes.get("DataGate", {}), state, run.run_id),

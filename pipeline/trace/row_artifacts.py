@@ -20,7 +20,7 @@ class ExampleRows:
 
     def of(self, run: RunRecord, number: int) -> dict[str, list[FoundRow]] | None:
         """Returns the rows that a run's ingest had in a span, by split; None where its artifact is gone."""
-        for artifact in run.node("SpanExampleGen").outputs.get("examples", ()):
+        for artifact in run.outputs.get("SpanExampleGen", {}).get("examples", ()):
             if artifact["properties"].get("span") == number:
                 return self._read(artifact["properties"]["ingest_key"], artifact["uri"], number, run)
         return None
@@ -28,7 +28,7 @@ class ExampleRows:
     def kept_by_gate(self, run: RunRecord) -> set[str] | None:
         """Returns the identities of the rows that a run's DataGate let through; None where its artifact is gone."""
         found: set[str] = set()
-        through = run.node("DataGate").outputs.get("examples")
+        through = run.outputs.get("DataGate", {}).get("examples")
         if not through:
             return None
         for artifact in through:

@@ -123,7 +123,7 @@ def _spans_of(run: RunRecord, sources: Sources, artifacts: ExampleRows) -> list[
     for span in run.window.get("spans", ()):
         source = sources.rows.get((span["span"], span["fingerprint"]))
         splits = artifacts.of(run, span["span"])
-        if not run.node("SpanExampleGen").outputs.get("examples"):
+        if not run.outputs.get("SpanExampleGen", {}).get("examples"):
             report = _report("not ingested", {}, "nothing", 0) if source else None
         elif splits is not None:
             report = _from_artifacts(run, span, splits, source, artifacts)
@@ -153,7 +153,7 @@ def _from_artifacts(
         return report
     excluded = run.exclusions is not None and any(
         artifact["properties"].get("excluded_rows")
-        for artifact in run.node("SpanExampleGen").outputs["examples"]
+        for artifact in run.outputs["SpanExampleGen"]["examples"]
         if artifact["properties"].get("span") == span["span"]
     )
     # Other rows of the span may have been left out, and this one be no more than outside of the sample.

@@ -89,3 +89,9 @@ def test_the_record_counts_them(properties: list[dict[str, Any]], counted: tuple
     found = run.exclusions.get("excluded_rows"), run.exclusions.get("unmatched")
     assert found == (counted or (None, None))
     assert recorded(None) is None
+
+
+def test_counting_adds_no_component_to_a_run_that_ended_before_its_first() -> None:
+    run = RunRecord("r", "toy", "t", exclusions={"digest": "d", "columns": ["x"], "path": "p"})
+    count_excluded(run)
+    assert run.nodes == [] and "excluded_rows" not in (run.exclusions or {})
